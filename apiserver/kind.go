@@ -1,0 +1,118 @@
+package apiserver
+
+import (
+	"context"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/inboard/inboard/apiserver/client"
+)
+
+// Kind is one row of the table of kinds that a server serves: all that sets one kind apart from
+// another. Package apiserver/kinds has the rows of the built-in kinds; a program may add its own.
+// The functions are pure: they get no store and no clock, and touch nothing but their arguments.
+type Kind struct {
+	schema.GroupVersionKind
+	// Resource is the plural used in paths, Singular its singular.
+	Resource, Singular     string
+	ShortNames, Categories []string
+	Namespaced             bool
+
+	// Object and List are empty samples, such as &corev1.Pod{} and &corev1.PodList{}.
+	Object client.Object
+	List   runtime.Object
+
+	// Verbs are the verbs served; nil is all of them.
+	Verbs []string
+	// Status tells that the kind has a status subresource: writes to the object then leave
+	// status alone, writes to /status leave all but status alone.
+	Status bool
+	// Generation tells that metadata.generation counts the changes of the spec.
+	Generation bool
+	// UpdateCreates lets an update of an object that does not exist create it.
+	UpdateCreates bool
+	// Scale, when not nil, gives the kind a scale subresource.
+	Scale *Scale
+	// GracePeriod returns the seconds that a graceful deletion of obj may take, when the client
+	// named none; nil and 0 mean that deletion is immediate.
+	GracePeriod func(obj client.Object) int64
+
+	// Default fills in the defaults of the API's documentation, in place.
+	Default func(obj client.Object)
+	// Prepare readies a new object (old nil) or an update for storage: it clears what clients
+	// may not set and keeps what they may not change. It runs before Validate. Metadata, status
+	// and generation are the server's own work and need none of this.
+	Prepare func(obj, old client.Object)
+	// Validate returns what is wrong with a new object (old nil) or an update. Metadata has been
+	// looked at already.
+	Validate func(obj, old client.Object) field.ErrorList
+	// ValidateStatus does the same for a write to /status; nil accepts all.
+	ValidateStatus func(obj, old client.Object) field.ErrorList
+	// NameIsValid returns what is wrong with a name, as field messages; nil asks for a DNS
+	// subdomain. Prefix tells that name is a generateName.
+	NameIsValid func(name string, prefix bool) []string
+	// Warnings returns warnings for the client about an accepted object.
+	Warnings func(obj, old client.Object) []string
+
+	// Fields returns the fields that field selectors may name besides metadata.name and
+	// metadata.namespace; nil has none.
+	Fields map[string]func(obj client.Object) string
+
+	// Columns and Row make the Table that kubectl prints; nil shows name and age.
+	Columns []metav1.TableColumnDefinition
+	Row     func(obj client.Object) []any
+
+	// Allocate, when not nil, claims what must be unique in the cluster, such as a Service's
+	// addresses. The server stores the claims in the transaction that stores the object, and
+	// gives them up when the object goes.
+	Allocate func(ctx context.Context, a Allocator, obj, old client.Object) error
+
+	// Subresources are handled by functions of their own, by name: "binding", "eviction", ...
+	Subresources map[string]Subresource
+}
+
+// Scale maps the fields of a kind to autoscaling/v1 Scale.
+type Scale struct {
+	Get func(obj client.Object) (replicas, statusReplicas int32, selector string)
+	Set func(obj client.Object, replicas int32)
+}
+
+// Subresource is a special operation on an object.
+type Subresource struct {
+	// Kind is the kind of the body and, unless the operation says otherwise, of the answer.
+	Kind schema.GroupVersionKind
+	// New returns an empty body.
+	New func() runtime.Object
+	// Create handles a POST. mutate runs change on the stored object in one transaction, with
+	// retries; what change returns as error ends the request.
+	Create func(ctx context.Context, s SubresourceRequest) (runtime.Object, error)
+}
+
+// SubresourceRequest is what a Subresource works with.
+type SubresourceRequest struct {
+	Ref  client.Ref
+	Body runtime.Object
+	// Mutate changes the object that Ref names, atomically.
+	Mutate func(ctx context.Context, change func(obj client.Object) error) (client.Object, error)
+	DryRun bool
+}
+
+// Allocator hands out what must be unique in the cluster.
+type Allocator interface {
+	// IP claims an address of the service range; an empty want asks for any. The error is a
+	// *field.Error that fits spec.clusterIP.
+	IP(want string) (string, error)
+	// NodePort claims a port of the node port range; want 0 asks for any.
+	NodePort(want int32, protocol string) (int32, error)
+	// Release gives up an address or port that the old object held.
+	ReleaseIP(ip string)
+	ReleaseNodePort(port int32, protocol string)
+}
+
+// ResourceRef returns the group, version and resource of the kind.
+func (k *Kind) ResourceRef() schema.GroupVersionResource {
+	return k.GroupVersion().WithResource(k.Resource)
+}

@@ -1,0 +1,3 @@
+// Package inboard is an embeddable orchestrator: Kubernetes-style components as independent
+// packages. See the packages below it.
+package inboard
