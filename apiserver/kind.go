@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"context"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -61,9 +62,10 @@ type Kind struct {
 	// metadata.namespace; nil has none.
 	Fields map[string]func(obj client.Object) string
 
-	// Columns and Row make the Table that kubectl prints; nil shows name and age.
+	// Columns and Row make the Table that kubectl prints; nil shows name and age. Row returns one
+	// cell for each column; now is the time that ages are told at.
 	Columns []metav1.TableColumnDefinition
-	Row     func(obj client.Object) []any
+	Row     func(obj client.Object, now time.Time) []any
 
 	// Allocate, when not nil, claims what must be unique in the cluster, such as a Service's
 	// addresses. The server stores the claims in the transaction that stores the object, and
