@@ -37,6 +37,9 @@ type Runtime interface {
 	RemoveSandbox(ctx context.Context, id string) error
 	// Sandboxes returns all sandboxes, stopped ones too, with their containers.
 	Sandboxes(ctx context.Context) ([]Sandbox, error)
+	// Sandbox returns one sandbox with its containers, or ErrNotFound. The kubelet asks for it
+	// after each event, so it must be cheap.
+	Sandbox(ctx context.Context, id string) (Sandbox, error)
 
 	CreateContainer(ctx context.Context, sandboxID string, cfg ContainerConfig) (id string, err error)
 	StartContainer(ctx context.Context, id string) error
@@ -169,7 +172,8 @@ type ContainerConfig struct {
 	WorkingDir    string
 	Env           []EnvVar
 	Mounts        []Mount
-	// LogPath is the file, in the kubelet's log format (CRI), that the output goes to.
+	// LogPath is the file, in the kubelet's log format (CRI), that the output goes to; its
+	// folder exists. Write it with a LogWriter.
 	LogPath   string
 	Resources Resources
 	Security  SecurityContext
