@@ -33,13 +33,25 @@ type Kind struct {
 	Status bool
 	// Generation tells that metadata.generation counts the changes of the spec.
 	Generation bool
+	// KeepStatus tells that a new object keeps the status it was sent with, as a Node does.
+	// Without it the status of a new object is cleared before Prepare runs.
+	KeepStatus bool
 	// UpdateCreates lets an update of an object that does not exist create it.
 	UpdateCreates bool
+	// ConditionalUpdate refuses updates that name no resourceVersion.
+	ConditionalUpdate bool
+	// ReturnDeleted makes an immediate deletion answer with the object instead of a Status.
+	ReturnDeleted bool
 	// Scale, when not nil, gives the kind a scale subresource.
 	Scale *Scale
 	// GracePeriod returns the seconds that a graceful deletion of obj may take, when the client
 	// named none; nil and 0 mean that deletion is immediate.
 	GracePeriod func(obj client.Object) int64
+	// Held tells that something besides metadata.finalizers keeps obj from being removed, such
+	// as a Namespace's spec.finalizers; nil is never.
+	Held func(obj client.Object) bool
+	// Deleting changes obj when its deletionTimestamp is set, as a Namespace's phase does.
+	Deleting func(obj client.Object)
 
 	// Default fills in the defaults of the API's documentation, in place.
 	Default func(obj client.Object)
@@ -91,6 +103,9 @@ type Subresource struct {
 	// Create handles a POST. mutate runs change on the stored object in one transaction, with
 	// retries; what change returns as error ends the request.
 	Create func(ctx context.Context, s SubresourceRequest) (runtime.Object, error)
+	// Merge, when not nil, serves GET, PUT and PATCH: the body is the object itself, and Merge
+	// copies from body to stored what a write to the subresource may change.
+	Merge func(stored, body client.Object)
 }
 
 // SubresourceRequest is what a Subresource works with.
