@@ -1,0 +1,52 @@
+// Package apps has the rows of the kinds of apps/v1: Deployment and ReplicaSet.
+package apps
+
+import (
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/inboard/inboard/apiserver"
+)
+
+// Kinds returns the rows of all kinds of the group. The slice is the caller's own.
+func Kinds() []apiserver.Kind { return []apiserver.Kind{Deployment(), ReplicaSet()} }
+
+func newKind(kind, resource, singular, shortName string) apiserver.Kind {
+	return apiserver.Kind{
+		GroupVersionKind: appsv1.SchemeGroupVersion.WithKind(kind),
+		Resource:         resource,
+		Singular:         singular,
+		ShortNames:       []string{shortName},
+		Categories:       []string{"all"},
+		Namespaced:       true,
+		Status:           true,
+		Generation:       true,
+	}
+}
+
+// containerCells returns the names and the images of containers as two cells.
+func containerCells(cs []corev1.Container) (names, images string) {
+	n, i := make([]string, len(cs)), make([]string, len(cs))
+	for x, c := range cs {
+		n[x], i[x] = c.Name, c.Image
+	}
+	return strings.Join(n, ","), strings.Join(i, ",")
+}
+
+// selectorText returns the selector in the form that the scale subresource carries.
+func selectorText(s *metav1.LabelSelector) string {
+	sel, err := metav1.LabelSelectorAsSelector(s)
+	if err != nil {
+		return ""
+	}
+	return sel.String()
+}
+
+func setIfNil[T any](p **T, v T) {
+	if *p == nil {
+		*p = &v
+	}
+}

@@ -1,0 +1,67 @@
+package apps
+
+import (
+	"fmt"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+
+	"github.com/inboard/inboard/apiserver"
+	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/apiserver/kinds/internal/podspec"
+	"github.com/inboard/inboard/apiserver/kinds/internal/row"
+)
+
+// Deployment returns the row of Deployment.
+func Deployment() apiserver.Kind {
+	k := newKind("Deployment", "deployments", "deployment", "deploy")
+	k.Object, k.List = &appsv1.Deployment{}, &appsv1.DeploymentList{}
+	k.Default = row.Of(defaultDeployment)
+	k.Prepare = row.Pair(prepareDeployment)
+	k.Scale = &apiserver.Scale{
+		Get: func(obj client.Object) (int32, int32, string) {
+			o := obj.(*appsv1.Deployment)
+			return ptr.Deref(o.Spec.Replicas, 1), o.Status.Replicas, selectorText(o.Spec.Selector)
+		},
+		Set: func(obj client.Object, replicas int32) { obj.(*appsv1.Deployment).Spec.Replicas = &replicas },
+	}
+	k.Columns = row.Columns("Name", "Ready", "Up-to-date", "Available", "Age", "Containers::wide", "Images::wide", "Selector::wide")
+	k.Row = row.Cells(deploymentRow)
+	return k
+}
+
+func defaultDeployment(o *appsv1.Deployment) {
+	s := &o.Spec
+	setIfNil(&s.Replicas, 1)
+	setIfNil(&s.RevisionHistoryLimit, 10)
+	setIfNil(&s.ProgressDeadlineSeconds, 600)
+	if s.Strategy.Type == "" {
+		s.Strategy.Type = appsv1.RollingUpdateDeploymentStrategyType
+	}
+	if s.Strategy.Type == appsv1.RollingUpdateDeploymentStrategyType {
+		setIfNil(&s.Strategy.RollingUpdate, appsv1.RollingUpdateDeployment{})
+		setIfNil(&s.Strategy.RollingUpdate.MaxUnavailable, intstr.FromString("25%"))
+		setIfNil(&s.Strategy.RollingUpdate.MaxSurge, intstr.FromString("25%"))
+	}
+	podspec.Default(&s.Template.Spec)
+}
+
+func prepareDeployment(o, old *appsv1.Deployment) {
+	if old == nil {
+		o.Status = appsv1.DeploymentStatus{}
+	}
+}
+
+func deploymentRow(o *appsv1.Deployment, now time.Time) []any {
+	names, images := containerCells(o.Spec.Template.Spec.Containers)
+	selector := "<invalid>"
+	if sel, err := metav1.LabelSelectorAsSelector(o.Spec.Selector); err == nil {
+		selector = sel.String()
+	}
+	return []any{o.Name, fmt.Sprintf("%d/%d", o.Status.ReadyReplicas, ptr.Deref(o.Spec.Replicas, 1)),
+		int64(o.Status.UpdatedReplicas), int64(o.Status.AvailableReplicas), row.Age(o.CreationTimestamp, now),
+		names, images, selector}
+}

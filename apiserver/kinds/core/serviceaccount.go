@@ -1,0 +1,22 @@
+package core
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/inboard/inboard/apiserver"
+	"github.com/inboard/inboard/apiserver/kinds/internal/row"
+)
+
+// ServiceAccount returns the row of ServiceAccount.
+func ServiceAccount() apiserver.Kind {
+	k := newKind("ServiceAccount", "serviceaccounts", "serviceaccount", "sa")
+	k.ReturnDeleted = true
+	k.Object, k.List = &corev1.ServiceAccount{}, &corev1.ServiceAccountList{}
+	k.Columns = row.Columns("Name", "Age")
+	k.Row = row.Cells(func(o *corev1.ServiceAccount, now time.Time) []any {
+		return []any{o.Name, row.Age(o.CreationTimestamp, now)}
+	})
+	return k
+}

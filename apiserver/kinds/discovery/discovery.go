@@ -1,0 +1,76 @@
+// Package discovery has the row of EndpointSlice, discovery.k8s.io/v1.
+package discovery
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/inboard/inboard/apiserver"
+	"github.com/inboard/inboard/apiserver/kinds/internal/row"
+)
+
+// Kinds returns the rows of the group.
+func Kinds() []apiserver.Kind { return []apiserver.Kind{EndpointSlice()} }
+
+// EndpointSlice returns the row of EndpointSlice.
+func EndpointSlice() apiserver.Kind {
+	return apiserver.Kind{
+		GroupVersionKind: discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice"),
+		Resource:         "endpointslices",
+		Singular:         "endpointslice",
+		Namespaced:       true,
+		Generation:       true,
+		Object:           &discoveryv1.EndpointSlice{},
+		List:             &discoveryv1.EndpointSliceList{},
+		Default:          row.Of(defaultSlice),
+		Columns:          row.Columns("Name", "AddressType", "Ports", "Endpoints", "Age"),
+		Row:              row.Cells(sliceRow),
+	}
+}
+
+func defaultSlice(o *discoveryv1.EndpointSlice) {
+	for i := range o.Ports {
+		p := &o.Ports[i]
+		if p.Name == nil {
+			p.Name = ptr.To("")
+		}
+		if p.Protocol == nil {
+			p.Protocol = ptr.To(corev1.ProtocolTCP)
+		}
+	}
+}
+
+func sliceRow(o *discoveryv1.EndpointSlice, now time.Time) []any {
+	var ports, addresses []string
+	for _, p := range o.Ports {
+		switch {
+		case p.Port != nil:
+			ports = append(ports, strconv.Itoa(int(*p.Port)))
+		case p.Name != nil:
+			ports = append(ports, *p.Name)
+		default:
+			ports = append(ports, "*")
+		}
+	}
+	for _, e := range o.Endpoints {
+		addresses = append(addresses, e.Addresses...)
+	}
+	return []any{o.Name, string(o.AddressType), someOf(ports), someOf(addresses), row.Age(o.CreationTimestamp, now)}
+}
+
+func someOf(list []string) string {
+	const shown = 3
+	switch {
+	case len(list) == 0:
+		return "<unset>"
+	case len(list) > shown:
+		return fmt.Sprintf("%s + %d more...", strings.Join(list[:shown], ","), len(list)-shown)
+	}
+	return strings.Join(list, ",")
+}

@@ -1,0 +1,113 @@
+// Package podspec defaults and validates pods and pod templates, for all kinds that hold one.
+package podspec
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// Default fills in a pod specification, in a pod and in a template alike.
+func Default(s *corev1.PodSpec) {
+	setIfEmpty(&s.ServiceAccountName, s.DeprecatedServiceAccount)
+	s.DeprecatedServiceAccount = s.ServiceAccountName
+	setIfEmpty(&s.DNSPolicy, corev1.DNSClusterFirst)
+	setIfEmpty(&s.RestartPolicy, corev1.RestartPolicyAlways)
+	setIfEmpty(&s.SchedulerName, corev1.DefaultSchedulerName)
+	setIfNil(&s.TerminationGracePeriodSeconds, int64(corev1.DefaultTerminationGracePeriodSeconds))
+	setIfNil(&s.SecurityContext, corev1.PodSecurityContext{})
+	if s.Resources != nil {
+		defaultResources(s.Resources)
+	}
+	RoundResources(s.Overhead)
+	for i := range s.Volumes {
+		defaultVolume(&s.Volumes[i])
+	}
+	EachContainer(s, defaultContainer)
+}
+
+// DefaultPod fills in what is defaulted in pods but not in templates. It goes before Default.
+func DefaultPod(p *corev1.Pod) {
+	s := &p.Spec
+	if t := s.TerminationGracePeriodSeconds; t != nil && *t < 0 {
+		*t = 1
+	}
+	for _, cs := range [][]corev1.Container{s.Containers, s.InitContainers} {
+		for i := range cs {
+			requestLimits(&cs[i].Resources)
+			if s.HostNetwork {
+				hostPorts(cs[i].Ports)
+			}
+		}
+	}
+	setIfNil(&s.EnableServiceLinks, corev1.DefaultEnableServiceLinks)
+	defaultIPs(&p.Status)
+}
+
+// EachContainer calls f for each init, ordinary and ephemeral container; what f changes stays.
+func EachContainer(s *corev1.PodSpec, f func(*corev1.Container)) {
+	for i := range s.InitContainers {
+		f(&s.InitContainers[i])
+	}
+	for i := range s.Containers {
+		f(&s.Containers[i])
+	}
+	for i := range s.EphemeralContainers {
+		f((*corev1.Container)(&s.EphemeralContainers[i].EphemeralContainerCommon))
+	}
+}
+
+func requestLimits(r *corev1.ResourceRequirements) {
+	if r.Limits == nil {
+		return
+	}
+	if r.Requests == nil {
+		r.Requests = make(corev1.ResourceList, len(r.Limits))
+	}
+	for name, q := range r.Limits {
+		if _, ok := r.Requests[name]; !ok {
+			r.Requests[name] = q.DeepCopy()
+		}
+	}
+}
+
+func hostPorts(ports []corev1.ContainerPort) {
+	for i := range ports {
+		setIfEmpty(&ports[i].HostPort, ports[i].ContainerPort)
+	}
+}
+
+// The older single address and the newer list say the same; the single one wins.
+func defaultIPs(s *corev1.PodStatus) {
+	switch {
+	case s.PodIP == "" && len(s.PodIPs) > 0:
+		s.PodIP = s.PodIPs[0].IP
+	case s.PodIP != "" && (len(s.PodIPs) == 0 || s.PodIPs[0].IP != s.PodIP):
+		s.PodIPs = []corev1.PodIP{{IP: s.PodIP}}
+	}
+}
+
+// RoundResources rounds quantities up to a thousandth, the finest that the API keeps.
+func RoundResources(list corev1.ResourceList) {
+	for name, q := range list {
+		q.RoundUp(resource.Milli)
+		list[name] = q
+	}
+}
+
+func defaultResources(r *corev1.ResourceRequirements) {
+	RoundResources(r.Limits)
+	RoundResources(r.Requests)
+}
+
+func setIfEmpty[T comparable](p *T, v T) {
+	var zero T
+	if *p == zero {
+		*p = v
+	}
+}
+
+func setIfNil[T any](p **T, v T) {
+	if *p == nil {
+		*p = &v
+	}
+}

@@ -1,0 +1,19 @@
+// Package kinds sums up the rows of all built-in kinds. A program that serves only some API groups
+// imports their packages (kinds/core, kinds/apps, ...) instead, and pays only for those.
+package kinds
+
+import (
+	"slices"
+
+	"github.com/inboard/inboard/apiserver"
+	"github.com/inboard/inboard/apiserver/kinds/apps"
+	"github.com/inboard/inboard/apiserver/kinds/coordination"
+	"github.com/inboard/inboard/apiserver/kinds/core"
+	"github.com/inboard/inboard/apiserver/kinds/discovery"
+)
+
+// All returns the rows of all built-in kinds, in the order in which kubectl api-resources lists
+// their groups. The slice is the caller's own.
+func All() []apiserver.Kind {
+	return slices.Concat(core.Kinds(), apps.Kinds(), coordination.Kinds(), discovery.Kinds())
+}
