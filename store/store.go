@@ -1,0 +1,198 @@
+// Package store is a revisioned key-value store with transactions and watches, in your process: etcd's
+// model (https://etcd.io/docs/v3.6/learning/data_model/) as a Go value. Every transaction that changes
+// something gets the next revision; the recent past can be read and watched. Open gives a store in
+// memory; package store/raft makes it durable.
+package store
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// Config configures a store; zero values mean defaults.
+type Config struct {
+	// HistoryRevisions and HistoryBytes bound how much of the past is kept for watches and reads at
+	// a revision: a number of revisions, by default 10,000, and about how many bytes of memory, by
+	// default 32 MiB.
+	HistoryRevisions int
+	HistoryBytes     int
+	// MaxTxnBytes bounds the keys and values of one transaction; by default 2 MiB.
+	MaxTxnBytes int
+}
+
+func (c Config) withDefaults() (Config, error) {
+	for _, f := range []struct {
+		name  string
+		value *int
+		def   int
+	}{
+		{"HistoryRevisions", &c.HistoryRevisions, 10_000},
+		{"HistoryBytes", &c.HistoryBytes, 32 << 20},
+		{"MaxTxnBytes", &c.MaxTxnBytes, 2 << 20},
+	} {
+		if *f.value < 0 {
+			return c, fmt.Errorf("store: Config.%s is negative: %d", f.name, *f.value)
+		}
+		if *f.value == 0 {
+			*f.value = f.def
+		}
+	}
+	return c, nil
+}
+
+// Store is an open store; all methods may be called from any number of goroutines. Reads never wait
+// for a writer. What reads and watches return is shared and read-only.
+type Store struct {
+	cfg      Config
+	current  atomic.Pointer[view]
+	history  history
+	watchers watchers
+
+	done chan struct{} // closed by Close
+	once sync.Once
+
+	mu      sync.Mutex // serializes applying; never held across consensus
+	machine machine
+}
+
+// view is the newest state, as readers see it.
+type view struct {
+	rev  int64
+	tree *tree
+}
+
+// Open makes an empty store in memory.
+func Open(cfg Config) (*Store, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{cfg: cfg, done: make(chan struct{}), machine: newMachine()}
+	s.current.Store(&view{rev: s.machine.rev, tree: s.machine.tree})
+	s.history.init(&record{rev: s.machine.rev, tree: s.machine.tree}, cfg.HistoryRevisions, cfg.HistoryBytes)
+	s.watchers.init(s)
+	return s, nil
+}
+
+// Close ends all watches and waiting calls; every call after it fails with ErrClosed.
+func (s *Store) Close() error {
+	s.once.Do(func() { close(s.done) })
+	return nil
+}
+
+func (s *Store) isClosed() bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// ready tells why a call cannot start.
+func (s *Store) ready(ctx context.Context) error {
+	if s.isClosed() {
+		return ErrClosed
+	}
+	return ctx.Err()
+}
+
+// Revision is the revision of the newest transaction; an empty store has revision 1.
+func (s *Store) Revision() int64 { return s.current.Load().rev }
+
+// Get returns a key's entry, nil when there is none, and the revision that was read.
+func (s *Store) Get(ctx context.Context, key string) (*Entry, int64, error) {
+	if err := s.ready(ctx); err != nil {
+		return nil, 0, err
+	}
+	v := s.current.Load()
+	return entryOf(v.tree.Root(), key), v.rev, nil
+}
+
+// Range returns the entries of a range at one revision. Reading the past fails with a CompactedError
+// when it is not kept any more and with ErrFutureRevision when it has not happened yet.
+func (s *Store) Range(ctx context.Context, r Range) (RangeResult, error) {
+	switch err := s.ready(ctx); {
+	case err != nil:
+		return RangeResult{}, err
+	case r.Key == "" && r.End == "":
+		return RangeResult{}, fmt.Errorf("%w: range without a key", ErrInvalid)
+	case r.Limit < 0 || r.Revision < 0:
+		return RangeResult{}, fmt.Errorf("%w: range with limit %d at revision %d", ErrInvalid, r.Limit, r.Revision)
+	}
+	v := s.current.Load()
+	if r.Revision != 0 && r.Revision != v.rev {
+		at, err := s.history.treeAt(r.Revision)
+		if err != nil {
+			return RangeResult{}, err
+		}
+		v = &view{rev: r.Revision, tree: at}
+	}
+	entries, count := collect(v.tree.Root(), r.Key, r.End, r.Limit)
+	return RangeResult{Revision: v.rev, Entries: entries, Count: count, More: count > len(entries)}, nil
+}
+
+// Txn runs a transaction. Values are taken over and must not be written to afterwards. The error is
+// ErrInvalid or ErrTooLarge when nothing was tried, ErrUnknownOutcome (with ctx's error) when ctx
+// ended while the transaction was on its way.
+func (s *Store) Txn(ctx context.Context, t Txn) (TxnResult, error) {
+	if err := s.ready(ctx); err != nil {
+		return TxnResult{}, err
+	}
+	if err := t.validate(); err != nil {
+		return TxnResult{}, err
+	}
+	if n := t.size(); n > s.cfg.MaxTxnBytes {
+		return TxnResult{}, fmt.Errorf("%w: the transaction has %d bytes, the limit is %d", ErrTooLarge, n, s.cfg.MaxTxnBytes)
+	}
+	if !t.writes() {
+		return s.readTxn(&t), nil
+	}
+	return s.applyTxn(&t), nil
+}
+
+// readTxn runs a transaction that changes nothing on the newest state.
+func (s *Store) readTxn(t *Txn) TxnResult {
+	v := s.current.Load()
+	m := machine{tree: v.tree, rev: v.rev}
+	res, _ := m.apply(t)
+	return res
+}
+
+func (s *Store) applyTxn(t *Txn) TxnResult {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	res, r := s.machine.apply(t)
+	if r != nil {
+		s.publish(r)
+	}
+	return res
+}
+
+// publish makes a revision visible: kept for watchers first, then to readers, then announced.
+func (s *Store) publish(r *record) {
+	s.history.append(r)
+	s.current.Store(&view{rev: r.rev, tree: r.tree})
+	s.watchers.announce(r)
+}
+
+// Compact lets go of the past before revision rev, which becomes the oldest that can be read; watches
+// can start after it. It fails with a CompactedError when that has happened already.
+func (s *Store) Compact(ctx context.Context, rev int64) error {
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if rev > s.machine.rev {
+		return ErrFutureRevision
+	}
+	if rev <= s.machine.compacted {
+		return &CompactedError{Oldest: s.history.oldest()}
+	}
+	s.machine.compacted = rev
+	s.history.compact(rev)
+	return nil
+}

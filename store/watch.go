@@ -1,0 +1,181 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"sync"
+)
+
+// WatchConfig tells what to watch.
+type WatchConfig struct {
+	// Key alone watches one key; with End, the range [Key, End). See PrefixEnd.
+	Key, End string
+	// Revision is the first revision wanted, which may be of the future; 0 is the next one.
+	Revision int64
+	// Prev asks for the state before each change in Event.Prev.
+	Prev bool
+}
+
+// Watcher is a cursor over the store's kept history: it sees every change of its range once, in
+// order, without a gap. It costs neither a goroutine nor a queue, so a slow one harms nobody; when
+// the history that it still needs is let go of, it ends with a CompactedError. Next and Progress are
+// for one goroutine at a time, Close for any.
+type Watcher struct {
+	cfg   WatchConfig
+	store *Store
+	wake  chan struct{} // has a token when first was set since last looked at
+	done  chan struct{}
+	once  sync.Once
+
+	mu sync.Mutex
+	// next is the first revision not yet looked at or known to be of no interest. Changes of interest
+	// lie within [first, last]; first is 0 when there are none.
+	next, first, last int64
+
+	buf [16]*record
+}
+
+// Watch starts a watch. It fails with a CompactedError when the first revision wanted is not kept
+// any more.
+func (s *Store) Watch(cfg WatchConfig) (*Watcher, error) {
+	switch {
+	case s.isClosed():
+		return nil, ErrClosed
+	case cfg.Key == "" && cfg.End == "":
+		return nil, fmt.Errorf("%w: watch without a key", ErrInvalid)
+	case cfg.Revision < 0:
+		return nil, fmt.Errorf("%w: watch from the negative revision %d", ErrInvalid, cfg.Revision)
+	}
+	w := &Watcher{cfg: cfg, store: s, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	if err := s.watchers.add(w, cfg.Revision); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// Next returns what the next transaction changed in the watched range, and waits for one if need be.
+// The error is ctx's, a *CompactedError, or ErrClosed after Close of the watcher or the store. The
+// batch is shared and read-only.
+func (w *Watcher) Next(ctx context.Context) (Batch, error) {
+	for {
+		select {
+		case <-ctx.Done():
+			return Batch{}, ctx.Err()
+		case <-w.done:
+			return Batch{}, ErrClosed
+		case <-w.store.done:
+			return Batch{}, ErrClosed
+		default:
+		}
+		if from, to := w.pending(); from != 0 {
+			batch, found, err := w.look(from, to)
+			if found || err != nil {
+				return batch, err
+			}
+			continue
+		}
+		select {
+		case <-w.wake:
+		case <-ctx.Done():
+		case <-w.done:
+		case <-w.store.done:
+		}
+	}
+}
+
+// Progress returns the revision up to which Next has returned everything of the watched range.
+func (w *Watcher) Progress() int64 {
+	// Asked before the watcher's own state: what was announced by now is in it.
+	announced := w.store.watchers.announced.Load()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.first != 0 {
+		return w.first - 1
+	}
+	return announced
+}
+
+// Close ends the watch and a waiting Next.
+func (w *Watcher) Close() {
+	w.once.Do(func() {
+		w.store.watchers.remove(w)
+		close(w.done)
+	})
+}
+
+func (w *Watcher) pending() (from, to int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.first, w.last
+}
+
+// look searches [from, to] for the first record of interest.
+func (w *Watcher) look(from, to int64) (Batch, bool, error) {
+	n, err := w.store.history.read(w.buf[:], from, to)
+	if err != nil {
+		return Batch{}, false, err
+	}
+	defer clear(w.buf[:n])
+	for _, r := range w.buf[:n] {
+		if events := w.filter(r.events); len(events) > 0 {
+			w.advance(r.rev + 1)
+			return Batch{Revision: r.rev, Events: events}, true, nil
+		}
+	}
+	w.advance(from + int64(n))
+	return Batch{}, false, nil
+}
+
+// advance notes that everything before next has been looked at.
+func (w *Watcher) advance(next int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.next = next
+	if w.first = next; next > w.last {
+		w.first, w.last = 0, 0
+	}
+}
+
+// notify notes a change of interest; the caller announces revisions in order.
+func (w *Watcher) notify(rev int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if rev < w.next || rev == w.last {
+		return
+	}
+	w.last = rev
+	if w.first == 0 {
+		w.first = rev
+		select {
+		case w.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// filter returns the events of the watched range. They are the record's own when all of them are and
+// nothing has to be left out.
+func (w *Watcher) filter(events []Event) []Event {
+	n := 0
+	for i := range events {
+		if w.wants(&events[i]) {
+			n++
+		}
+	}
+	if n == 0 || (n == len(events) && w.cfg.Prev) {
+		return events[:n]
+	}
+	some := make([]Event, 0, n)
+	for i := range events {
+		if w.wants(&events[i]) {
+			ev := events[i]
+			if !w.cfg.Prev {
+				ev.Prev = nil
+			}
+			some = append(some, ev)
+		}
+	}
+	return some
+}
+
+func (w *Watcher) wants(ev *Event) bool { return inRange(ev.Entry.Key, w.cfg.Key, w.cfg.End) }
