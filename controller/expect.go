@@ -1,0 +1,104 @@
+package controller
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Expectations remember what a controller did that its view does not show yet, so that a reconcile
+// that runs meanwhile does not do it again: a ReplicaSet must not create its pods twice because the
+// first ones have not arrived. They hold names, not counts: what they expect can be looked up.
+//
+// The controller calls Create with a name of its own choice before it creates, and Delete before it
+// deletes; Observed and Gone from the view's OnChange; Drop when the API refused. Safe for
+// concurrent use; the zero value is ready.
+type Expectations struct {
+	mu    sync.Mutex
+	owner map[Key]map[types.NamespacedName]Expectation
+	of    map[types.NamespacedName]Key
+}
+
+// Expectation is one change that the view does not show yet.
+type Expectation struct {
+	types.NamespacedName
+	// Deleted is the UID of an object that was deleted; empty for one that was created.
+	Deleted types.UID
+	// Since is when it was expected.
+	Since time.Time
+}
+
+// Create expects that an object appears.
+func (e *Expectations) Create(owner Key, name types.NamespacedName) {
+	e.add(owner, Expectation{NamespacedName: name, Since: time.Now()})
+}
+
+// Delete expects that an object disappears, or shows a deletionTimestamp.
+func (e *Expectations) Delete(owner Key, name types.NamespacedName, uid types.UID) {
+	e.add(owner, Expectation{NamespacedName: name, Deleted: uid, Since: time.Now()})
+}
+
+func (e *Expectations) add(owner Key, x Expectation) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.owner == nil {
+		e.owner, e.of = map[Key]map[types.NamespacedName]Expectation{}, map[types.NamespacedName]Key{}
+	}
+	if e.owner[owner] == nil {
+		e.owner[owner] = map[types.NamespacedName]Expectation{}
+	}
+	e.owner[owner][x.NamespacedName] = x
+	e.of[x.NamespacedName] = owner
+}
+
+// Observed tells that the view shows an object of that name, or showed it and does no more.
+func (e *Expectations) Observed(name types.NamespacedName) {
+	e.settle(name, func(x Expectation) bool { return x.Deleted == "" })
+}
+
+// Gone tells that the view shows the object deleted or being deleted.
+func (e *Expectations) Gone(name types.NamespacedName, uid types.UID) {
+	e.settle(name, func(x Expectation) bool { return x.Deleted == "" || x.Deleted == uid })
+}
+
+// Drop forgets what was expected of a name, because it will not happen.
+func (e *Expectations) Drop(name types.NamespacedName) {
+	e.settle(name, func(Expectation) bool { return true })
+}
+
+func (e *Expectations) settle(name types.NamespacedName, match func(Expectation) bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	owner, ok := e.of[name]
+	if !ok || !match(e.owner[owner][name]) {
+		return
+	}
+	delete(e.of, name)
+	if delete(e.owner[owner], name); len(e.owner[owner]) == 0 {
+		delete(e.owner, owner)
+	}
+}
+
+// Forget forgets all that was expected for an owner, which is gone.
+func (e *Expectations) Forget(owner Key) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for name := range e.owner[owner] {
+		delete(e.of, name)
+	}
+	delete(e.owner, owner)
+}
+
+// Pending returns what the view does not show yet, the oldest first.
+func (e *Expectations) Pending(owner Key) []Expectation {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var out []Expectation
+	for _, x := range e.owner[owner] {
+		out = append(out, x)
+	}
+	slices.SortFunc(out, func(a, b Expectation) int { return a.Since.Compare(b.Since) })
+	return out
+}
