@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -80,8 +81,10 @@ type Kind struct {
 	Row     func(obj client.Object, now time.Time) []any
 
 	// Allocate, when not nil, claims what must be unique in the cluster, such as a Service's
-	// addresses. The server stores the claims in the transaction that stores the object, and
-	// gives them up when the object goes.
+	// addresses. It runs after Validate and may fill obj in; old is nil for a new object, and obj
+	// is nil when the object goes: then it gives up all that old held. The server stores the
+	// claims in the transaction that stores or removes the object. An error that is a
+	// *field.Error makes the request Invalid.
 	Allocate func(ctx context.Context, a Allocator, obj, old client.Object) error
 
 	// Subresources are handled by functions of their own, by name: "binding", "eviction", ...
@@ -119,10 +122,13 @@ type SubresourceRequest struct {
 
 // Allocator hands out what must be unique in the cluster.
 type Allocator interface {
-	// IP claims an address of the service range; an empty want asks for any. The error is a
-	// *field.Error that fits spec.clusterIP.
+	// Family is the address family of the service range.
+	Family() corev1.IPFamily
+	// IP claims an address of the service range; an empty want asks for any. The text of the
+	// error fits after "failed to allocate IP 10.0.0.1: ".
 	IP(want string) (string, error)
-	// NodePort claims a port of the node port range; want 0 asks for any.
+	// NodePort claims a port of the node port range; want 0 asks for any, and an empty protocol
+	// claims the number for all protocols. The text of the error fits an Invalid nodePort.
 	NodePort(want int32, protocol string) (int32, error)
 	// Release gives up an address or port that the old object held.
 	ReleaseIP(ip string)

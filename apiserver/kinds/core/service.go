@@ -22,6 +22,8 @@ func Service() apiserver.Kind {
 	k.ReturnDeleted = true
 	k.Object, k.List = &corev1.Service{}, &corev1.ServiceList{}
 	k.Default = row.Of(defaultService)
+	k.Prepare = row.Pair(prepareService)
+	k.Allocate = allocateService
 	k.Fields = row.Fields(map[string]func(*corev1.Service) string{
 		"spec.clusterIP": func(o *corev1.Service) string { return o.Spec.ClusterIP },
 		"spec.type":      func(o *corev1.Service) string { return string(o.Spec.Type) },
