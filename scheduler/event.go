@@ -1,0 +1,68 @@
+package scheduler
+
+import (
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// EventKind is what happened in the cluster.
+type EventKind uint8
+
+// Kinds of events that may let a waiting pod fit.
+const (
+	// NodeAdded comes with Node.
+	NodeAdded EventKind = iota + 1
+	// NodeUpdated comes with OldNode and Node.
+	NodeUpdated
+	// PodAssigned comes with Pod, which is now on Node: a pod that wants its company may fit.
+	PodAssigned
+	// PodRemoved comes with Pod, which no longer is on a node.
+	PodRemoved
+	// PodUpdated comes with OldPod and Pod: a pod on a node got other labels or requests.
+	PodUpdated
+	// NamespaceUpdated means that the labels of a namespace changed.
+	NamespaceUpdated
+)
+
+// Event is one change of the cluster.
+type Event struct {
+	Kind          EventKind
+	OldNode, Node *corev1.Node
+	OldPod, Pod   *PodInfo
+}
+
+// EventHinter is a plugin that can tell which events may let a pod fit that it refused before. For a
+// plugin that is none, any event is tried.
+type EventHinter interface {
+	Plugin
+	// Helps tells whether pod, which this plugin refused on at least one node, may fit since e.
+	Helps(pod *PodInfo, e *Event) bool
+}
+
+// Helps tells whether an event may let a pod fit that the named plugins refused.
+func (p *Profile) Helps(refusedBy []string, pod *PodInfo, e *Event) (helps bool) {
+	// A hint that panics is no reason to let the pod wait for ever.
+	defer func() {
+		if recover() != nil {
+			helps = true
+		}
+	}()
+	for _, name := range refusedBy {
+		h, ok := p.plugins[name].(EventHinter)
+		if !ok || h.Helps(pod, e) {
+			return true
+		}
+	}
+	return len(refusedBy) == 0
+}
+
+func sameLabels(a, b map[string]string) bool { return maps.Equal(a, b) }
+
+func taintsDiffer(a, b *corev1.Node) bool {
+	return a.Spec.Unschedulable != b.Spec.Unschedulable ||
+		!slices.EqualFunc(a.Spec.Taints, b.Spec.Taints, func(x, y corev1.Taint) bool {
+			return x.Key == y.Key && x.Value == y.Value && x.Effect == y.Effect
+		})
+}

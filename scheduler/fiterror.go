@@ -1,0 +1,105 @@
+package scheduler
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// ErrNoNodes is returned when the snapshot has no node at all.
+var ErrNoNodes = errors.New("no nodes available to schedule pods")
+
+// FitError says why a pod fits on no node. Its text is kube-scheduler's.
+type FitError struct {
+	Pod *corev1.Pod
+	// NumAllNodes is the number of nodes in the snapshot.
+	NumAllNodes int
+	// PreFilter, when not nil, ruled out all nodes at once; Nodes is then empty.
+	PreFilter *Verdict
+	// Nodes are the refusals, one for each node that was looked at, in the snapshot's order.
+	Nodes []Verdict
+	// Absent, when not nil, is what holds for the nodes that were not looked at.
+	Absent *Status
+}
+
+// Verdict is one refusal.
+type Verdict struct {
+	// Node is the name of the node, empty when all are meant.
+	Node string
+	// Plugin is the name of the plugin that refused.
+	Plugin string
+	Status *Status
+}
+
+// Reason is a reason and the number of nodes that gave it.
+type Reason struct {
+	Text  string
+	Count int
+}
+
+// Reasons counts the reasons of all nodes, in the order in which Error names them.
+func (e *FitError) Reasons() []Reason {
+	count := map[string]int{}
+	for i := range e.Nodes {
+		for _, r := range e.Nodes[i].Status.Reasons {
+			count[r]++
+		}
+	}
+	if e.Absent != nil {
+		for _, r := range e.Absent.Reasons {
+			count[r] += e.NumAllNodes - len(e.Nodes)
+		}
+	}
+	out := make([]Reason, 0, len(count))
+	for text, n := range count {
+		if n > 0 {
+			out = append(out, Reason{text, n})
+		}
+	}
+	slices.SortFunc(out, func(a, b Reason) int { return strings.Compare(a.String(), b.String()) })
+	return out
+}
+
+// String returns the count and the text, as in "3 Insufficient cpu".
+func (r Reason) String() string { return strconv.Itoa(r.Count) + " " + r.Text }
+
+// Error returns a sentence such as "0/5 nodes are available: 3 Insufficient cpu.". The reasons are
+// sorted as text, so that "10 ..." comes before "2 ...", as kube-scheduler sorts them.
+func (e *FitError) Error() string {
+	msg := fmt.Sprintf("0/%d nodes are available:", e.NumAllNodes)
+	if e.PreFilter != nil {
+		return msg + " " + strings.Join(e.PreFilter.Status.Reasons, ", ") + "."
+	}
+	var parts []string
+	for _, r := range e.Reasons() {
+		parts = append(parts, r.String())
+	}
+	if len(parts) == 0 {
+		return msg
+	}
+	return msg + " " + strings.Join(parts, ", ") + "."
+}
+
+// Plugins returns the names of the plugins that refused, each once, sorted.
+func (e *FitError) Plugins() []string {
+	seen := map[string]bool{}
+	if e.PreFilter != nil {
+		seen[e.PreFilter.Plugin] = true
+	}
+	last := ""
+	for i := range e.Nodes {
+		if p := e.Nodes[i].Plugin; p != last {
+			seen[p], last = true, p
+		}
+	}
+	out := make([]string, 0, len(seen))
+	for p := range seen {
+		out = append(out, p)
+	}
+	slices.Sort(out)
+	return out
+}

@@ -1,0 +1,122 @@
+package scheduler
+
+import (
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// NodeInfo is a node together with the pods on it. It is immutable.
+type NodeInfo struct {
+	// Node is the node itself; read it only.
+	Node *corev1.Node
+	// Pods are the pods that count as running there, assumed ones included.
+	Pods []*PodInfo
+	// Allocatable is what pods may use in all, AllowedPods how many there may be.
+	Allocatable Resource
+	AllowedPods int64
+	// Requested is the sum of the pods' requests; NonZeroRequested that of their NonZeroRequests.
+	Requested, NonZeroRequested Resource
+
+	// ports are those of all pods; a node rarely has more than a few.
+	ports []HostPort
+	// images has the size in bytes of each image that the node reports to have.
+	images map[string]int64
+	// withAffinity are the pods that have rules about other pods.
+	withAffinity []*PodInfo
+}
+
+func newNodeInfo(node *corev1.Node) *NodeInfo {
+	n := &NodeInfo{}
+	n.setNode(node)
+	return n
+}
+
+func (n *NodeInfo) setNode(node *corev1.Node) {
+	n.Node = node
+	n.Allocatable = NewResource(node.Status.Allocatable)
+	n.images = nil
+	if len(node.Status.Images) > 0 {
+		n.images = map[string]int64{}
+	}
+	for i := range node.Status.Images {
+		for _, name := range node.Status.Images[i].Names {
+			n.images[name] = node.Status.Images[i].SizeBytes
+		}
+	}
+	n.AllowedPods = 0
+	if q, ok := node.Status.Allocatable[corev1.ResourcePods]; ok {
+		n.AllowedPods = q.Value()
+	}
+}
+
+func (n *NodeInfo) withNode(node *corev1.Node) *NodeInfo {
+	c := *n
+	c.setNode(node)
+	return &c
+}
+
+// with returns the node with one more pod.
+func (n *NodeInfo) with(p *PodInfo) *NodeInfo {
+	c := *n
+	c.Pods = appended(n.Pods, p)
+	c.Requested = n.Requested.Add(p.Requests)
+	c.NonZeroRequested = n.NonZeroRequested.Add(p.NonZeroRequests)
+	if len(p.Ports) > 0 {
+		c.ports = appended(n.ports, p.Ports...)
+	}
+	if p.hasAffinity() {
+		c.withAffinity = appended(n.withAffinity, p)
+	}
+	return &c
+}
+
+// appended copies, because the array behind s may be part of an older snapshot.
+func appended[T any](s []T, x ...T) []T {
+	return append(append(make([]T, 0, len(s)+len(x)), s...), x...)
+}
+
+// without returns the node without the pod that has the key, and nil when there is no such pod.
+func (n *NodeInfo) without(key string) *NodeInfo {
+	i := slices.IndexFunc(n.Pods, func(p *PodInfo) bool { return p.Key == key })
+	if i < 0 {
+		return nil
+	}
+	pods := slices.Concat(n.Pods[:i], n.Pods[i+1:])
+	c := &NodeInfo{Node: n.Node, Allocatable: n.Allocatable, AllowedPods: n.AllowedPods, Pods: pods, images: n.images}
+	// The sums are made anew: sums that stop at the largest number can't be taken apart.
+	for _, p := range pods {
+		c.Requested = c.Requested.Add(p.Requests)
+		c.NonZeroRequested = c.NonZeroRequested.Add(p.NonZeroRequests)
+		c.ports = append(c.ports, p.Ports...)
+		if p.hasAffinity() {
+			c.withAffinity = append(c.withAffinity, p)
+		}
+	}
+	return c
+}
+
+// normalImage adds the tag that is meant when an image names none.
+func normalImage(name string) string {
+	if strings.LastIndex(name, ":") <= strings.LastIndex(name, "/") {
+		return name + ":latest"
+	}
+	return name
+}
+
+func imagesOf(pod *corev1.Pod) []string {
+	out := make([]string, 0, len(pod.Spec.Containers)+len(pod.Spec.InitContainers))
+	for i := range pod.Spec.InitContainers {
+		out = append(out, normalImage(pod.Spec.InitContainers[i].Image))
+	}
+	for i := range pod.Spec.Containers {
+		out = append(out, normalImage(pod.Spec.Containers[i].Image))
+	}
+	for i := range pod.Spec.Volumes {
+		if v := pod.Spec.Volumes[i].Image; v != nil {
+			out = append(out, normalImage(v.Reference))
+		}
+	}
+	return out
+}

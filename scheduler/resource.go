@@ -1,0 +1,124 @@
+package scheduler
+
+import (
+	"math"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	resourcehelper "k8s.io/component-helpers/resource"
+)
+
+// Resource is an amount of each resource. It is immutable: Add returns a new value.
+type Resource struct {
+	// MilliCPU is in thousandths of a core, Memory and EphemeralStorage are in bytes.
+	MilliCPU, Memory, EphemeralStorage int64
+	// scalars are the extended resources and huge pages, sorted by name and never changed in place.
+	scalars []scalar
+}
+
+type scalar struct {
+	name   corev1.ResourceName
+	amount int64
+}
+
+// NewResource converts a resource list. Amounts are rounded up, as Kubernetes does.
+func NewResource(list corev1.ResourceList) Resource {
+	var r Resource
+	for name, q := range list {
+		switch name {
+		case corev1.ResourceCPU:
+			r.MilliCPU = q.MilliValue()
+		case corev1.ResourceMemory:
+			r.Memory = q.Value()
+		case corev1.ResourceEphemeralStorage:
+			r.EphemeralStorage = q.Value()
+		default:
+			if isScalar(name) {
+				r.scalars = append(r.scalars, scalar{name, q.Value()})
+			}
+		}
+	}
+	slices.SortFunc(r.scalars, func(a, b scalar) int { return strings.Compare(string(a.name), string(b.name)) })
+	return r
+}
+
+// isScalar tells whether nodes count this resource in whole units: huge pages, attachable volumes and
+// all names with a domain, such as example.com/gpu.
+func isScalar(name corev1.ResourceName) bool {
+	s := string(name)
+	return strings.Contains(s, "/") || strings.HasPrefix(s, corev1.ResourceHugePagesPrefix) ||
+		strings.HasPrefix(s, corev1.ResourceAttachableVolumesPrefix)
+}
+
+// Scalar returns the amount of an extended resource or of huge pages.
+func (r *Resource) Scalar(name corev1.ResourceName) int64 {
+	for i := range r.scalars {
+		if r.scalars[i].name == name {
+			return r.scalars[i].amount
+		}
+	}
+	return 0
+}
+
+// IsZero tells whether nothing is asked for.
+func (r *Resource) IsZero() bool {
+	return r.MilliCPU == 0 && r.Memory == 0 && r.EphemeralStorage == 0 && len(r.scalars) == 0
+}
+
+// Add returns r + o. Amounts stop at the largest int64 instead of wrapping around.
+func (r Resource) Add(o Resource) Resource {
+	out := Resource{
+		MilliCPU: addSaturated(r.MilliCPU, o.MilliCPU), Memory: addSaturated(r.Memory, o.Memory),
+		EphemeralStorage: addSaturated(r.EphemeralStorage, o.EphemeralStorage), scalars: r.scalars,
+	}
+	if len(o.scalars) == 0 {
+		return out
+	}
+	out.scalars = make([]scalar, 0, len(r.scalars)+len(o.scalars))
+	a, b := r.scalars, o.scalars
+	for len(a) > 0 || len(b) > 0 {
+		switch {
+		case len(b) == 0 || len(a) > 0 && a[0].name < b[0].name:
+			out.scalars, a = append(out.scalars, a[0]), a[1:]
+		case len(a) == 0 || b[0].name < a[0].name:
+			out.scalars, b = append(out.scalars, b[0]), b[1:]
+		default:
+			out.scalars = append(out.scalars, scalar{a[0].name, addSaturated(a[0].amount, b[0].amount)})
+			a, b = a[1:], b[1:]
+		}
+	}
+	return out
+}
+
+func addSaturated(a, b int64) int64 {
+	if b > 0 && a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
+}
+
+// What a container that requests nothing counts for when nodes are scored, so that such pods
+// spread, too: 100m of CPU and 200 MB of memory (kube-scheduler's DefaultMilliCPURequest and
+// DefaultMemoryRequest).
+const (
+	defaultMilliCPU = 100
+	defaultMemory   = 200 * 1024 * 1024
+)
+
+// requestsOf returns what the pod needs (containers, init containers, sidecars, overhead and
+// pod-level resources) and the same with a least amount for each container that names none.
+func requestsOf(pod *corev1.Pod) (exact, nonZero Resource) {
+	// A pod on a node counts for what the kubelet has allotted, which a resize may have changed.
+	placed := pod.Spec.NodeName != ""
+	opts := resourcehelper.PodResourcesOptions{UseStatusResources: placed}
+	exact = NewResource(resourcehelper.PodRequests(pod, opts))
+	opts.NonMissingContainerRequests = corev1.ResourceList{
+		corev1.ResourceCPU:    *resource.NewMilliQuantity(defaultMilliCPU, resource.DecimalSI),
+		corev1.ResourceMemory: *resource.NewQuantity(defaultMemory, resource.BinarySI),
+	}
+	least := NewResource(resourcehelper.PodRequests(pod, opts))
+	nonZero = Resource{MilliCPU: least.MilliCPU, Memory: least.Memory}
+	return exact, nonZero
+}

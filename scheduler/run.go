@@ -1,0 +1,260 @@
+package scheduler
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+)
+
+// scratch is the memory that one placement needs and the next can use again.
+type scratch struct {
+	states   []any
+	skip     []bool
+	feasible []*NodeInfo
+	totals   []int64
+	scores   []int64
+}
+
+func (x *scratch) clear() {
+	clear(x.states)
+	clear(x.skip)
+	clear(x.feasible)
+	x.feasible = x.feasible[:0]
+}
+
+// run is one placement under way.
+type run struct {
+	*Profile
+	Cycle
+	*scratch
+	random *rand.Rand
+	// at and point name the plugin that is running, should it panic.
+	at, point string
+	// only, when restricted, are the nodes that PreFilter plugins have left over.
+	only         []string
+	restricted   bool
+	restrictedBy []string
+}
+
+func (r *run) place() (Assignment, error) {
+	fit := &FitError{Pod: r.Pod.Pod, NumAllNodes: r.Snapshot.Len()}
+	if r.Pod.err != nil {
+		fit.PreFilter = &Verdict{Plugin: "NewPodInfo", Status: NewStatus(UnschedulableAndUnresolvable, r.Pod.err.Error())}
+		return Assignment{}, fit
+	}
+	if refusal, err := r.preFilter(); err != nil {
+		return Assignment{}, err
+	} else if refusal != nil {
+		fit.PreFilter = refusal
+		return Assignment{}, fit
+	}
+	if err := r.filter(fit); err != nil {
+		return Assignment{}, err
+	}
+	a := Assignment{EvaluatedNodes: len(r.feasible) + len(fit.Nodes), FeasibleNodes: len(r.feasible)}
+	switch len(r.feasible) {
+	case 0:
+		return Assignment{}, fit
+	case 1:
+		a.Node = r.feasible[0].Node.Name
+		return a, nil
+	}
+	if err := r.score(); err != nil {
+		return Assignment{}, err
+	}
+	best := r.best()
+	a.Node, a.Score = r.feasible[best].Node.Name, r.totals[best]
+	return a, nil
+}
+
+func (r *run) preFilter() (*Verdict, error) {
+	r.point = "PreFilter"
+	for _, st := range r.preFilters {
+		r.at = st.name
+		res, status := st.plugin.PreFilter(&r.Cycle)
+		if status != nil {
+			if status.Code == Error {
+				return nil, r.failure(status)
+			}
+			return &Verdict{Plugin: st.name, Status: status}, nil
+		}
+		r.states[st.slot], r.skip[st.slot] = res.State, res.Skip
+		if res.Nodes == nil {
+			continue
+		}
+		r.restrictedBy = append(r.restrictedBy, st.name)
+		if !r.restricted {
+			r.only, r.restricted = slices.Clone(res.Nodes), true
+		} else {
+			r.only = slices.DeleteFunc(r.only, func(n string) bool { return !slices.Contains(res.Nodes, n) })
+		}
+		if len(r.only) == 0 {
+			return &Verdict{Plugin: st.name, Status: NewStatus(Unschedulable,
+				fmt.Sprintf("node(s) didn't satisfy plugin(s) %v simultaneously", r.restrictedBy))}, nil
+		}
+	}
+	return nil, nil
+}
+
+func (r *run) failure(s *Status) error {
+	text := "no reason given"
+	if len(s.Reasons) > 0 {
+		text = s.Reasons[0]
+	}
+	return &PluginError{Plugin: r.at, Point: r.point, Err: fmt.Errorf("%s", text)}
+}
+
+// filter collects the feasible nodes, and the refusals of the others.
+func (r *run) filter(fit *FitError) error {
+	r.point = "Filter"
+	if r.restricted {
+		return r.filterOnly(fit)
+	}
+	n := r.Snapshot.nodes.n
+	want, first := r.enough(n), 0
+	if want < n && r.random != nil {
+		// Beginning anywhere gives all nodes of a large cluster the same chance.
+		first = r.random.IntN(n)
+	}
+	for i := range n {
+		at := first + i
+		if at >= n {
+			at -= n
+		}
+		if err := r.check(r.Snapshot.nodes.at(at), fit); err != nil {
+			return err
+		}
+		if len(r.feasible) >= want {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (r *run) filterOnly(fit *FitError) error {
+	slices.Sort(r.only)
+	for _, name := range slices.Compact(r.only) {
+		if n := r.Snapshot.Node(name); n != nil {
+			if err := r.check(n, fit); err != nil {
+				return err
+			}
+		}
+	}
+	slices.Sort(r.restrictedBy)
+	fit.Absent = NewStatus(UnschedulableAndUnresolvable, fmt.Sprintf("node(s) didn't satisfy plugin(s) %v", r.restrictedBy))
+	return nil
+}
+
+func (r *run) check(n *NodeInfo, fit *FitError) error {
+	for i := range r.filters {
+		st := &r.filters[i]
+		if r.skip[st.slot] {
+			continue
+		}
+		r.at = st.name
+		status := st.plugin.Filter(&r.Cycle, r.states[st.slot], n)
+		if status == nil {
+			continue
+		}
+		if status.Code == Error {
+			return r.failure(status)
+		}
+		fit.Nodes = append(fit.Nodes, Verdict{Node: n.Node.Name, Plugin: st.name, Status: status})
+		return nil
+	}
+	r.feasible = append(r.feasible, n)
+	return nil
+}
+
+// leastFeasible is how many feasible nodes are looked for at the least, and leastPercentage the least
+// part of a large cluster; both are kube-scheduler's.
+const (
+	leastFeasible   = 100
+	leastPercentage = 5
+)
+
+// enough returns how many feasible nodes end the search.
+func (r *run) enough(n int) int {
+	if n < leastFeasible {
+		return n
+	}
+	percentage := r.percentage
+	if percentage == 0 {
+		percentage = max(50-n/125, leastPercentage)
+	}
+	return max(n*percentage/100, leastFeasible)
+}
+
+func (r *run) score() error {
+	r.totals = grown(r.totals, len(r.feasible))
+	clear(r.totals)
+	for i := range r.scorers {
+		if err := r.scoreWith(&r.scorers[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) scoreWith(s *scorer) error {
+	r.at = s.name
+	var state any
+	if s.pre != nil {
+		r.point = "PreScore"
+		st, skip, err := s.pre.PreScore(&r.Cycle, r.feasible)
+		if err != nil {
+			return &PluginError{Plugin: s.name, Point: r.point, Err: err}
+		}
+		if skip {
+			return nil
+		}
+		state = st
+	}
+	r.point = "Score"
+	r.scores = grown(r.scores, len(r.feasible))
+	for i, n := range r.feasible {
+		v, err := s.plugin.Score(&r.Cycle, state, n)
+		if err != nil {
+			return &PluginError{Plugin: s.name, Point: r.point, Err: err}
+		}
+		r.scores[i] = v
+	}
+	if s.normalize != nil {
+		r.point = "NormalizeScore"
+		if err := s.normalize.NormalizeScores(&r.Cycle, state, r.feasible, r.scores); err != nil {
+			return &PluginError{Plugin: s.name, Point: r.point, Err: err}
+		}
+	}
+	for i, v := range r.scores {
+		if v < 0 || v > MaxNodeScore {
+			return &PluginError{Plugin: s.name, Point: r.point,
+				Err: fmt.Errorf("the score of node %q is %d; it must be from 0 to %d", r.feasible[i].Node.Name, v, MaxNodeScore)}
+		}
+		r.totals[i] += v * s.weight
+	}
+	return nil
+}
+
+// best returns the index of a node with the highest total, each of them with the same chance.
+func (r *run) best() int {
+	best, ties := 0, 1
+	for i := 1; i < len(r.totals); i++ {
+		switch {
+		case r.totals[i] > r.totals[best]:
+			best, ties = i, 1
+		case r.totals[i] == r.totals[best]:
+			ties++
+			if r.random != nil && r.random.IntN(ties) == 0 {
+				best = i
+			}
+		}
+	}
+	return best
+}
+
+func grown(s []int64, n int) []int64 {
+	if cap(s) < n {
+		return make([]int64, n, n+n/2)
+	}
+	return s[:n]
+}

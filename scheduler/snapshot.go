@@ -1,0 +1,229 @@
+package scheduler
+
+import (
+	"iter"
+	"maps"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Snapshot is the state that placement is decided on: nodes, the pods on them, and the labels of
+// namespaces. It is an immutable value that shares structure with the snapshots it was made from: a
+// change of one node copies about a kilobyte, however large the cluster is. The nil snapshot is
+// empty. All methods may be called by many goroutines at once.
+type Snapshot struct {
+	nodes vector[*NodeInfo]
+	slots table[int]
+	// images counts, by image, the nodes that have it.
+	images     table[int]
+	namespaces table[map[string]string]
+	// affine counts the pods that have rules about other pods: with none there is nothing to look
+	// for on the nodes.
+	affine int
+	// lost holds the pods, by key, that are said to be on a node that is not here (yet).
+	lost table[lostPod]
+}
+
+type lostPod struct {
+	node string
+	pod  *PodInfo
+}
+
+var emptySnapshot = &Snapshot{}
+
+func (s *Snapshot) orEmpty() *Snapshot {
+	if s == nil {
+		return emptySnapshot
+	}
+	return s
+}
+
+// NewSnapshot returns a snapshot of nodes and of the pods on them. Pods without spec.nodeName, and
+// those that have finished, take no part.
+func NewSnapshot(nodes []*corev1.Node, pods []*corev1.Pod) *Snapshot {
+	b := emptySnapshot.Edit()
+	for _, n := range nodes {
+		b.SetNode(n)
+	}
+	for _, p := range pods {
+		if p.Spec.NodeName != "" && !finished(p) {
+			b.AddPod(NewPodInfo(p), p.Spec.NodeName)
+		}
+	}
+	return b.Snapshot()
+}
+
+func finished(p *corev1.Pod) bool {
+	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+}
+
+// Len returns the number of nodes.
+func (s *Snapshot) Len() int { return s.orEmpty().nodes.n }
+
+// Nodes returns the nodes; their order is the same for the same snapshot.
+func (s *Snapshot) Nodes() iter.Seq[*NodeInfo] { return s.orEmpty().nodes.all() }
+
+// Node returns the node with the given name, or nil.
+func (s *Snapshot) Node(name string) *NodeInfo {
+	s = s.orEmpty()
+	i, ok := s.slots.get(name)
+	if !ok {
+		return nil
+	}
+	return s.nodes.at(i)
+}
+
+func (s *Snapshot) namespaceLabels(name string) map[string]string {
+	l, _ := s.orEmpty().namespaces.get(name)
+	return l
+}
+
+// AddNode returns a snapshot with one more node, or with that node replaced.
+func (s *Snapshot) AddNode(node *corev1.Node) *Snapshot {
+	b := s.Edit()
+	b.SetNode(node)
+	return b.Snapshot()
+}
+
+// RemoveNode returns a snapshot without the node. Its pods are no longer on any node; they count
+// again when the node returns.
+func (s *Snapshot) RemoveNode(name string) *Snapshot {
+	b := s.Edit()
+	b.RemoveNode(name)
+	return b.Snapshot()
+}
+
+// AddPod returns a snapshot in which the pod runs on the node.
+func (s *Snapshot) AddPod(pod *corev1.Pod, node string) *Snapshot {
+	b := s.Edit()
+	b.AddPod(NewPodInfo(pod), node)
+	return b.Snapshot()
+}
+
+// RemovePod returns a snapshot in which the pod no longer runs on the node.
+func (s *Snapshot) RemovePod(pod *corev1.Pod, node string) *Snapshot {
+	b := s.Edit()
+	b.RemovePod(podKey(pod), node)
+	return b.Snapshot()
+}
+
+// Edit starts a series of changes. The receiver stays as it is.
+func (s *Snapshot) Edit() *Builder {
+	return &Builder{s: *s.orEmpty(), e: &edit{}}
+}
+
+// Builder makes a snapshot by many changes, copying each part of the old one at most once. It must
+// not be used by two goroutines at once.
+type Builder struct {
+	s Snapshot
+	e *edit
+}
+
+// Snapshot returns the state so far. The builder may go on; what it has returned no longer changes.
+func (b *Builder) Snapshot() *Snapshot {
+	s := b.s
+	b.e = &edit{}
+	return &s
+}
+
+// SetNode adds a node, or replaces the one that has its name and keeps its pods.
+func (b *Builder) SetNode(node *corev1.Node) {
+	b.countImages(node, 1)
+	if i, ok := b.s.slots.get(node.Name); ok {
+		old := b.s.nodes.at(i)
+		b.countImages(old.Node, -1)
+		b.s.nodes.set(b.e, i, old.withNode(node))
+		return
+	}
+	b.s.slots.put(b.e, node.Name, b.s.nodes.n)
+	b.s.nodes.push(b.e, newNodeInfo(node))
+	var found []*PodInfo
+	for _, l := range b.s.lost.all() {
+		if l.node == node.Name {
+			found = append(found, l.pod)
+		}
+	}
+	for _, p := range found {
+		b.AddPod(p, node.Name)
+	}
+}
+
+// RemoveNode removes a node. The pods on it are remembered, and are on it again when it returns.
+func (b *Builder) RemoveNode(name string) {
+	i, ok := b.s.slots.get(name)
+	if !ok {
+		return
+	}
+	old := b.s.nodes.at(i)
+	b.countImages(old.Node, -1)
+	b.s.affine -= len(old.withAffinity)
+	for _, p := range old.Pods {
+		b.s.lost.put(b.e, p.Key, lostPod{name, p})
+	}
+	// The last node moves into the gap, so that the nodes stay dense.
+	last := b.s.nodes.at(b.s.nodes.n - 1)
+	b.s.nodes.set(b.e, i, last)
+	b.s.slots.put(b.e, last.Node.Name, i)
+	b.s.nodes.pop(b.e)
+	b.s.slots.remove(b.e, name)
+}
+
+// AddPod puts a pod on a node. A pod that is there already is replaced. A node that does not exist
+// is waited for.
+func (b *Builder) AddPod(p *PodInfo, node string) {
+	i, ok := b.s.slots.get(node)
+	if !ok {
+		b.s.lost.put(b.e, p.Key, lostPod{node, p})
+		return
+	}
+	b.s.lost.remove(b.e, p.Key)
+	n := b.s.nodes.at(i)
+	if old := n.without(p.Key); old != nil {
+		b.s.affine += len(old.withAffinity) - len(n.withAffinity)
+		n = old
+	}
+	next := n.with(p)
+	b.s.affine += len(next.withAffinity) - len(n.withAffinity)
+	b.s.nodes.set(b.e, i, next)
+}
+
+// RemovePod takes the pod with the given key off a node, and tells whether it was there.
+func (b *Builder) RemovePod(key, node string) bool {
+	if l, ok := b.s.lost.get(key); ok && l.node == node {
+		b.s.lost.remove(b.e, key)
+		return true
+	}
+	i, ok := b.s.slots.get(node)
+	if !ok {
+		return false
+	}
+	old := b.s.nodes.at(i)
+	n := old.without(key)
+	if n == nil {
+		return false
+	}
+	b.s.affine += len(n.withAffinity) - len(old.withAffinity)
+	b.s.nodes.set(b.e, i, n)
+	return true
+}
+
+// SetNamespace sets the labels of a namespace, which namespaceSelectors of pod affinity look at.
+func (b *Builder) SetNamespace(name string, labels map[string]string) {
+	b.s.namespaces.put(b.e, name, maps.Clone(labels))
+}
+
+// RemoveNamespace forgets a namespace.
+func (b *Builder) RemoveNamespace(name string) { b.s.namespaces.remove(b.e, name) }
+
+func (b *Builder) countImages(node *corev1.Node, by int) {
+	for i := range node.Status.Images {
+		for _, name := range node.Status.Images[i].Names {
+			n, _ := b.s.images.get(name)
+			if n += by; n > 0 {
+				b.s.images.put(b.e, name, n)
+			} else {
+				b.s.images.remove(b.e, name)
+			}
+		}
+	}
+}
