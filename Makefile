@@ -1,0 +1,41 @@
+# Everything here works on a fresh Debian or Ubuntu machine that has only Go and make, run as root.
+
+# seccomp: the containers' default profile needs libseccomp, which setup installs.
+export GOFLAGS := -tags=seccomp
+TOOL := GOFLAGS= go tool -modfile=internal/tools/go.mod
+
+.PHONY: run build test setup-run setup-test lint unit bench clean
+
+## run: start a whole cluster with a demo in it; ARGS="-dir /var/lib/inboard -demo=false"
+run: setup-run
+	@go build -o bin/cluster ./examples/cluster
+	@exec ./bin/cluster $(ARGS)
+
+## build: the example programs, in bin
+build: setup-run
+	@go build -o bin/ ./examples/...
+
+## test: all that CI runs
+test: setup-test lint unit
+
+setup-run:
+	@internal/scripts/setup.sh run
+
+setup-test:
+	@internal/scripts/setup.sh test
+
+lint:
+	@echo "gofmt"; unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt would change:"; echo "$$unformatted"; exit 1; }
+	@echo "go vet"; go vet ./...
+	@echo "staticcheck"; $(TOOL) staticcheck -tags seccomp ./...
+
+# The race detector's programs need a good deal of memory to build: two at a time.
+unit:
+	@$(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -p 2 -timeout 15m ./...
+
+## bench: the figures of the DESIGN.md files
+bench: setup-test
+	go test -run '^$$' -bench . -benchmem ./...
+
+clean:
+	rm -rf bin

@@ -1,0 +1,101 @@
+package imports
+
+// rule tells what a package may import besides the standard library: third parties in may, packages of
+// this module in own. The first rule that fits counts.
+type rule struct {
+	pkg string
+	may []string
+	own []string
+	why string
+}
+
+// machinery is what every component may stand on: the API's types and small libraries around them.
+var machinery = []string{"k8s.io/api/...", "k8s.io/apimachinery/...", "k8s.io/utils/...", "sigs.k8s.io/yaml"}
+
+func with(more ...string) []string { return append(append([]string{}, machinery...), more...) }
+
+var rules = []rule{
+	{pkg: "", why: "the map of the packages is only text"},
+
+	{pkg: "store", may: []string{"github.com/hashicorp/go-memdb", "github.com/hashicorp/go-immutable-radix"},
+		why: "a key-value store knows neither consensus nor Kubernetes"},
+	{pkg: "store/storetest", may: []string{"pgregory.net/rapid", "github.com/cockroachdb/datadriven", "github.com/anishathalye/porcupine"},
+		own: []string{"store"}, why: "the suite for every kind of store"},
+	{pkg: "store/raft", may: []string{"github.com/hashicorp/raft", "github.com/hashicorp/raft-wal/...", "github.com/hashicorp/go-hclog", "golang.org/x/sys/unix"},
+		own: []string{"store"}, why: "the only package that knows consensus"},
+
+	{pkg: "apiserver/client", may: []string{"k8s.io/apimachinery/..."},
+		why: "the contract is apimachinery's types and nothing else"},
+	{pkg: "apiserver/client/replica", may: []string{"k8s.io/apimachinery/..."}, own: []string{"apiserver/client"},
+		why: "every component keeps views, also where no HTTPS is spoken"},
+	{pkg: "apiserver/client/rest", may: with("k8s.io/client-go/rest", "k8s.io/client-go/tools/clientcmd"),
+		own: []string{"apiserver/client"}, why: "the only package that brings an HTTPS client"},
+	{pkg: "apiserver/client/clienttest", may: machinery, own: []string{"apiserver/client"},
+		why: "the suite for every implementation of the contract"},
+
+	{pkg: "apiserver/pki", may: []string{"sigs.k8s.io/yaml"}, why: "certificates are the standard library's"},
+	{pkg: "apiserver/kinds/...", may: with("k8s.io/component-helpers/..."), own: []string{"apiserver", "apiserver/client", "apiserver/kinds/..."},
+		why: "rows of the table of kinds; a program links only the groups it imports"},
+	{pkg: "apiserver/openapi", may: with("k8s.io/kube-openapi/...", "github.com/google/gnostic-models/...", "google.golang.org/protobuf/..."),
+		own: []string{"apiserver", "apiserver/client"}, why: "documents made from the Go types"},
+	{pkg: "apiserver", may: with("k8s.io/kube-openapi/...", "sigs.k8s.io/structured-merge-diff/...", "gopkg.in/evanphx/json-patch.v4", "sigs.k8s.io/json"),
+		own: []string{"store", "apiserver/client", "apiserver/openapi", "apiserver/pki"},
+		why: "the API over a store; it meets the components only at the contract"},
+
+	{pkg: "scheduler/...", may: with("k8s.io/component-helpers/..."), own: []string{"apiserver/client", "apiserver/client/replica", "internal/events", "scheduler/..."},
+		why: "a component meets the others only at the contract"},
+
+	{pkg: "controller", may: with("k8s.io/client-go/util/workqueue"), own: []string{"apiserver/client", "apiserver/client/replica", "internal/events"},
+		why: "a reconcile loop for anyone's controllers"},
+	{pkg: "controller/builtin", may: machinery, own: []string{"apiserver/client", "apiserver/client/replica", "internal/events", "controller", "controller/*"},
+		why: "composes the built-in controllers"},
+	{pkg: "controller/*", may: machinery, own: []string{"apiserver/client", "apiserver/client/replica", "internal/events", "controller"},
+		why: "a built-in controller knows no other"},
+
+	{pkg: "kubelet", may: with("k8s.io/component-helpers/...", "golang.org/x/sys/unix"), own: []string{"apiserver/client", "apiserver/client/replica", "internal/events"},
+		why: "a component meets the others only at the contract; runtimes are handed to it"},
+	{pkg: "kubelet/image", may: []string{"github.com/google/go-containerregistry/...", "golang.org/x/sys/unix"}, own: []string{"kubelet"},
+		why: "the only package that speaks to registries"},
+	{pkg: "kubelet/network", may: []string{"github.com/vishvananda/netlink/...", "github.com/vishvananda/netns", "golang.org/x/sys/unix"}, own: []string{"kubelet"},
+		why: "links, routes and addresses of pods"},
+	{pkg: "kubelet/runc", may: []string{"github.com/opencontainers/...", "golang.org/x/sys/unix", "github.com/moby/sys/..."}, own: []string{"kubelet", "kubelet/image", "kubelet/network", "kubelet/cri"},
+		why: "the only importer of libcontainer"},
+	{pkg: "kubelet/process", may: []string{"golang.org/x/sys/unix"}, own: []string{"kubelet", "kubelet/image"},
+		why: "the runtime without privileges must not bring libcontainer"},
+	{pkg: "kubelet/kubelettest", may: []string{"github.com/google/go-containerregistry/..."}, own: []string{"kubelet", "kubelet/image"},
+		why: "the suite for every runtime"},
+
+	{pkg: "proxy", may: machinery, own: []string{"apiserver/client", "apiserver/client/replica", "internal/events"},
+		why: "a component meets the others only at the contract; rules are applied by what it is handed"},
+	{pkg: "proxy/iptables", may: []string{"github.com/coreos/go-iptables/iptables", "github.com/vishvananda/netlink", "golang.org/x/sys/unix"}, own: []string{"proxy"},
+		why: "the only importer of go-iptables"},
+
+	{pkg: "internal/events", may: machinery, own: []string{"apiserver/client"}, why: "components record events through the contract"},
+	{pkg: "internal/imports", why: "go list is all it needs"},
+	{pkg: "internal/e2e", why: "tests start programs, they link none"},
+
+	{pkg: "examples/...", may: []string{"*/..."}, own: []string{"..."}, why: "programs may compose anything"},
+}
+
+// banned are packages that nobody in this module may depend on, at any depth.
+var banned = []struct {
+	dep    string
+	except []string
+	why    string
+}{
+	{dep: "k8s.io/kubernetes/...", why: "internal packages of Kubernetes belong to nested modules"},
+	{dep: "k8s.io/apiserver/...", except: []string{"apiserver/crd"}, why: "the generic server drags in etcd's client and hundreds of packages"},
+	{dep: "sigs.k8s.io/controller-runtime/...", why: "belongs to nested modules"},
+	{dep: "k8s.io/client-go/kubernetes/...", why: "the generated clientset is 577 packages; the contract replaces it"},
+	{dep: "k8s.io/client-go/informers/...", why: "package replica keeps views"},
+	{dep: "k8s.io/client-go/discovery/...", why: "brings OpenAPI's client along"},
+	{dep: "k8s.io/client-go/tools/leaderelection/...", why: "brings the clientset along"},
+	{dep: "k8s.io/client-go/tools/events/...", why: "brings the clientset along; internal/events records"},
+	{dep: "k8s.io/client-go/tools/record/...", why: "brings the clientset along; internal/events records"},
+	{dep: "k8s.io/client-go/rest", except: []string{"apiserver/client/rest", "examples/..."},
+		why: "in one process nobody pays for an HTTPS client"},
+	{dep: "github.com/hashicorp/raft", except: []string{"store/raft", "examples/..."}, why: "a store in memory needs no consensus"},
+	{dep: "github.com/opencontainers/runc/...", except: []string{"kubelet/runc", "examples/..."}, why: "only kubelet/runc needs libcontainer"},
+	{dep: "github.com/coreos/go-iptables/...", except: []string{"proxy/iptables", "examples/..."}, why: "only proxy/iptables needs it"},
+	{dep: "testing", except: []string{"store/storetest", "apiserver/client/clienttest", "kubelet/kubelettest"}, why: "programs don't link test code"},
+}

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Installs what building and running need besides Go: setup.sh PURPOSE, with PURPOSE run or test.
+# Says what it installs; says nothing when all is there.
+set -eu
+
+want=()
+need() { # need PACKAGE TEST...: package is wanted unless the test succeeds
+  local package=$1
+  shift
+  "$@" >/dev/null 2>&1 || want+=("$package")
+}
+header() { echo "#include <$1>" | cc -E -x c - ; }
+
+command -v go >/dev/null || { echo "setup: Go is missing; install it from https://go.dev/dl/ (version $(sed -n 's/^go //p' go.mod) or later)" >&2; exit 1; }
+need gcc command -v cc
+need libc6-dev header stdlib.h
+need pkg-config command -v pkg-config
+need libseccomp-dev header seccomp.h
+need iptables command -v iptables-restore
+need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
+[ "${1:-run}" = run ] || need git command -v git
+
+[ ${#want[@]} -gt 0 ] || exit 0
+if [ "$(id -u)" != 0 ]; then
+  echo "setup: missing: ${want[*]}; run this as root, or install them: sudo apt-get install ${want[*]}" >&2
+  exit 1
+fi
+if ! command -v apt-get >/dev/null; then
+  echo "setup: missing (by their Debian names): ${want[*]}; there is no apt-get here, so please install them" >&2
+  exit 1
+fi
+echo "setup: installing ${want[*]}"
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+if ! { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${want[@]}"; } >"$log" 2>&1; then
+  tail -n 20 "$log" >&2
+  echo "setup: apt-get failed (above); what is missing: ${want[*]}" >&2
+  exit 1
+fi
+rm -f "$log"
