@@ -1,0 +1,65 @@
+// Command scheduler runs the scheduler alone against any Kubernetes API server.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/inboard/inboard/apiserver/client/rest"
+	"github.com/inboard/inboard/scheduler"
+)
+
+func main() {
+	kubeconfig := flag.String("kubeconfig", defaultKubeconfig(), "path of the kubeconfig; empty means the service account of the pod this runs in")
+	name := flag.String("name", scheduler.DefaultSchedulerName, "spec.schedulerName of the pods to place; the others are left alone")
+	verbose := flag.Bool("v", false, "log each binding")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *kubeconfig, *name, *verbose); err != nil {
+		fmt.Fprintln(os.Stderr, "scheduler:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, kubeconfig, name string, verbose bool) error {
+	level := slog.LevelInfo
+	if verbose {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	c, err := rest.New(rest.Config{Kubeconfig: kubeconfig, UserAgent: "inboard-scheduler"})
+	if err != nil {
+		return err
+	}
+	s, err := scheduler.New(scheduler.Config{Client: c, SchedulerName: name, Logger: log})
+	if err != nil {
+		return err
+	}
+	go func() {
+		select {
+		case <-s.Ready():
+			log.Info("scheduling", "schedulerName", name, "nodes", s.Snapshot().Len())
+		case <-ctx.Done():
+		}
+	}()
+	return s.Run(ctx)
+}
+
+// defaultKubeconfig is where kubectl looks.
+func defaultKubeconfig() string {
+	if path := os.Getenv("KUBECONFIG"); path != "" {
+		return path
+	}
+	path := filepath.Join(os.Getenv("HOME"), ".kube", "config")
+	if _, err := os.Stat(path); err != nil {
+		return ""
+	}
+	return path
+}

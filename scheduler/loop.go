@@ -1,0 +1,258 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"reflect"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+)
+
+// loop is the state of a running scheduler. One goroutine owns it, so that a decision is never made
+// on a state that is changing, and no event can slip through between a decision and the
+// queue: it waits in the inbox meanwhile.
+type loop struct {
+	*Scheduler
+	ctx    context.Context
+	state  *Snapshot
+	queue  *queue
+	placed map[string]*placedPod
+	random *rand.Rand
+	// edit collects the changes of one batch of messages; nil outside of one.
+	edit *Builder
+	// underWay counts the jobs that have not been answered.
+	underWay int
+}
+
+// placedPod is a pod on a node.
+type placedPod struct {
+	info *PodInfo
+	node string
+	// assumed is not nil while only this scheduler knows that the pod is there.
+	assumed *queuedPod
+}
+
+func newLoop(ctx context.Context, s *Scheduler) *loop {
+	return &loop{
+		Scheduler: s, ctx: ctx, state: emptySnapshot, placed: map[string]*placedPod{},
+		queue:  newQueue(s.cfg.InitialBackoff, s.cfg.MaxBackoff),
+		random: rand.New(rand.NewPCG(s.cfg.Seed, 0)),
+	}
+}
+
+func (l *loop) run() {
+	ctx := l.ctx
+	if !l.synced(ctx) {
+		return
+	}
+	l.receive(nil)
+	close(l.ready)
+	flush := time.NewTicker(flushInterval)
+	defer flush.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var spare []func(*loop)
+	for ctx.Err() == nil {
+		spare = l.receive(spare)
+		if l.placeNext() {
+			continue
+		}
+		// With no capacity for more requests an answer is waited for, not the clock.
+		wake := timer.C
+		if at, ok := l.queue.deadline(); ok && l.underWay < l.limit() {
+			timer.Reset(time.Until(at))
+		} else {
+			wake = nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-l.inbox.signal:
+		case <-wake:
+		case now := <-flush.C:
+			l.queue.flush(now)
+		}
+	}
+}
+
+// receive handles all messages as one batch, and returns memory to use again.
+func (l *loop) receive(spare []func(*loop)) []func(*loop) {
+	batch := l.inbox.take(spare)
+	if len(batch) == 0 {
+		return batch
+	}
+	l.edit = l.state.Edit()
+	for i, f := range batch {
+		f(l)
+		batch[i] = nil
+	}
+	l.publish(l.edit)
+	l.edit = nil
+	return batch
+}
+
+func (l *loop) publish(b *Builder) {
+	l.state = b.Snapshot()
+	l.snapshot.Store(l.state)
+}
+
+// limit bounds the requests that are under way or wait for a worker.
+func (l *loop) limit() int { return cap(l.jobs) }
+
+// placeNext places the next pod, and tells whether there may be more to do.
+func (l *loop) placeNext() bool {
+	if l.underWay >= l.limit() {
+		return false
+	}
+	p := l.queue.pop(time.Now())
+	if p == nil {
+		return false
+	}
+	profile := l.cfg.Profiles[p.info.Pod.Spec.SchedulerName]
+	if profile == nil {
+		l.queue.remove(p.info.Key)
+		return true
+	}
+	a, err := profile.Place(l.state, p.info, l.random)
+	if err != nil {
+		l.unplaced(p, err)
+		return true
+	}
+	// The pod counts from now on, while it is being bound.
+	delete(l.queue.pods, p.info.Key)
+	l.placed[p.info.Key] = &placedPod{info: p.info, node: a.Node, assumed: p}
+	b := l.state.Edit()
+	b.AddPod(p.info, a.Node)
+	l.publish(b)
+	l.send(&bindJob{pod: p.info.Pod, key: p.info.Key, node: a.Node})
+	return true
+}
+
+// send hands a job to the workers. It waits for them when too much is under way already, which
+// happens only when a batch of messages asks for many: they never wait for the loop.
+func (l *loop) send(j job) {
+	select {
+	case l.jobs <- j:
+		l.underWay++
+	case <-l.ctx.Done():
+	}
+}
+
+// unplaced puts a pod back that has found no node, and says so.
+func (l *loop) unplaced(p *queuedPod, err error) {
+	now := time.Now()
+	var fit *FitError
+	reason := corev1.PodReasonSchedulerError
+	switch {
+	case errors.As(err, &fit):
+		reason = corev1.PodReasonUnschedulable
+		l.queue.refused(p, fit.Plugins(), false, now)
+	case errors.Is(err, ErrNoNodes):
+		reason = corev1.PodReasonUnschedulable
+		l.queue.refused(p, nil, true, now)
+	default:
+		l.cfg.Logger.Error("error scheduling pod; retrying", "namespace", p.info.Pod.Namespace, "pod", p.info.Pod.Name, "err", err)
+		l.queue.errored(p, now)
+	}
+	l.report(p, reason, err.Error())
+}
+
+// report tells people why a pod waits, by an event and by the pod's condition.
+func (l *loop) report(p *queuedPod, reason, message string) {
+	l.recorder.Event(p.info.Pod, corev1.EventTypeWarning, "FailedScheduling", shortened(message))
+	l.setCondition(p.info.Pod, reason, message)
+}
+
+func (l *loop) setCondition(pod *corev1.Pod, reason, message string) {
+	if j := newConditionJob(pod, reason, message); j != nil {
+		l.send(j)
+	}
+}
+
+// bound is the answer to a bindJob.
+func (l *loop) bound(j *bindJob, err error) {
+	l.underWay--
+	at := l.placed[j.key]
+	if err == nil || at == nil || at.assumed == nil {
+		// Bound by us, or the watch has told of a binding or of the end of the pod already.
+		return
+	}
+	p := at.assumed
+	delete(l.placed, j.key)
+	l.edit.RemovePod(j.key, at.node)
+	if l.waitsStill(p) && !gone(err) {
+		l.queue.pods[j.key] = p
+		l.queue.errored(p, time.Now())
+		l.report(p, corev1.PodReasonSchedulerError, `running Bind plugin "DefaultBinder": `+err.Error())
+	}
+	l.wake(&Event{Kind: PodRemoved, Pod: at.info})
+}
+
+// waitsStill tells whether a pod whose binding failed still asks for a node, and takes over what has
+// changed about it meanwhile.
+func (l *loop) waitsStill(p *queuedPod) bool {
+	pod, ok := l.pods.Get(p.info.Pod.Namespace, p.info.Pod.Name)
+	if !ok || podKey(pod) != p.info.Key || pod.Spec.NodeName != "" || pod.DeletionTimestamp != nil || finished(pod) {
+		return false
+	}
+	if pod != p.info.Pod {
+		p.info = NewPodInfo(pod)
+	}
+	return true
+}
+
+func (l *loop) wake(e *Event) {
+	l.queue.wake(func(p *queuedPod) bool {
+		if p.noNodes {
+			return e.Kind == NodeAdded
+		}
+		profile := l.cfg.Profiles[p.info.Pod.Spec.SchedulerName]
+		return profile != nil && profile.Helps(p.refusedBy, p.info, e)
+	}, time.Now())
+}
+
+func (l *loop) nodeChanged(old, now *corev1.Node) {
+	switch {
+	case now == nil:
+		l.edit.RemoveNode(old.Name)
+	case l.edit.s.Node(now.Name) == nil:
+		l.edit.SetNode(now)
+		l.wake(&Event{Kind: NodeAdded, Node: now})
+	default:
+		was := l.edit.s.Node(now.Name).Node
+		l.edit.SetNode(now)
+		if nodeDiffers(was, now) {
+			l.wake(&Event{Kind: NodeUpdated, OldNode: was, Node: now})
+		}
+	}
+}
+
+// nodeDiffers tells whether more than the times of the conditions differ, which change with each
+// heartbeat.
+func nodeDiffers(a, b *corev1.Node) bool {
+	if !reflect.DeepEqual(a.Labels, b.Labels) || !reflect.DeepEqual(a.Annotations, b.Annotations) ||
+		!equality.Semantic.DeepEqual(a.Spec, b.Spec) ||
+		!equality.Semantic.DeepEqual(a.Status.Allocatable, b.Status.Allocatable) ||
+		len(a.Status.Conditions) != len(b.Status.Conditions) {
+		return true
+	}
+	for i := range a.Status.Conditions {
+		if a.Status.Conditions[i].Type != b.Status.Conditions[i].Type || a.Status.Conditions[i].Status != b.Status.Conditions[i].Status {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *loop) namespaceChanged(old, now *corev1.Namespace) {
+	if now == nil {
+		l.edit.RemoveNamespace(old.Name)
+		return
+	}
+	l.edit.SetNamespace(now.Name, now.Labels)
+	if old == nil || !reflect.DeepEqual(old.Labels, now.Labels) {
+		l.wake(&Event{Kind: NamespaceUpdated})
+	}
+}

@@ -1,0 +1,99 @@
+package scheduler
+
+import (
+	"maps"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+)
+
+// podChanged handles one change of a pod; old is nil when it was created, now when it was deleted.
+func (l *loop) podChanged(old, now *corev1.Pod) {
+	if old != nil && (now == nil || old.UID != now.UID) {
+		// A pod that was deleted and made again under its name is another pod.
+		l.podGone(podKey(old))
+		old = nil
+	}
+	if now == nil {
+		return
+	}
+	switch {
+	case finished(now):
+		l.podGone(podKey(now))
+	case now.Spec.NodeName != "":
+		l.podOnNode(now)
+	default:
+		l.podWaits(old, now)
+	}
+}
+
+// podGone handles a pod that no longer takes room, because it was deleted or has finished.
+func (l *loop) podGone(key string) {
+	l.queue.remove(key)
+	at := l.placed[key]
+	if at == nil {
+		return
+	}
+	delete(l.placed, key)
+	l.edit.RemovePod(key, at.node)
+	l.wake(&Event{Kind: PodRemoved, Pod: at.info})
+}
+
+// podOnNode handles a pod that has a node, whoever gave it one.
+func (l *loop) podOnNode(pod *corev1.Pod) {
+	key := podKey(pod)
+	l.queue.remove(key)
+	info := NewPodInfo(pod)
+	at := l.placed[key]
+	if at != nil && at.node != pod.Spec.NodeName {
+		// Someone else was faster than our binding.
+		l.edit.RemovePod(key, at.node)
+		l.wake(&Event{Kind: PodRemoved, Pod: at.info})
+		at = nil
+	}
+	l.placed[key] = &placedPod{info: info, node: pod.Spec.NodeName}
+	l.edit.AddPod(info, pod.Spec.NodeName)
+	switch {
+	case at == nil || at.assumed != nil:
+		l.wake(&Event{Kind: PodAssigned, Pod: info})
+	case shrank(at.info, info):
+		// Room was given up, as it is when a pod goes.
+		l.wake(&Event{Kind: PodRemoved, Pod: info})
+	case !maps.Equal(at.info.Pod.Labels, pod.Labels) || at.info.Pod.DeletionTimestamp.IsZero() != pod.DeletionTimestamp.IsZero():
+		l.wake(&Event{Kind: PodUpdated, OldPod: at.info, Pod: info})
+	}
+}
+
+// shrank tells whether a pod now requests less of anything.
+func shrank(old, now *PodInfo) bool {
+	a, b := &old.Requests, &now.Requests
+	if b.MilliCPU < a.MilliCPU || b.Memory < a.Memory || b.EphemeralStorage < a.EphemeralStorage {
+		return true
+	}
+	for _, s := range a.scalars {
+		if b.Scalar(s.name) < s.amount {
+			return true
+		}
+	}
+	return false
+}
+
+// podWaits handles a pod without a node.
+func (l *loop) podWaits(old, now *corev1.Pod) {
+	key := podKey(now)
+	if l.cfg.Profiles[now.Spec.SchedulerName] == nil || now.DeletionTimestamp != nil {
+		l.queue.remove(key)
+		return
+	}
+	if l.placed[key] != nil {
+		return // it is being bound
+	}
+	// A change of the status alone, such as that of the condition set here, is no reason to try
+	// the pod again.
+	retry := old != nil && (!maps.Equal(old.Labels, now.Labels) || !equality.Semantic.DeepEqual(&old.Spec, &now.Spec))
+	l.queue.set(NewPodInfo(now), retry, time.Now())
+	if len(now.Spec.SchedulingGates) > 0 {
+		l.setCondition(now, corev1.PodReasonSchedulingGated, "Scheduling is blocked due to non-empty scheduling gates")
+	}
+}

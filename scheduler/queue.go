@@ -1,0 +1,245 @@
+package scheduler
+
+import (
+	"cmp"
+	"container/heap"
+	"time"
+)
+
+// queue holds the pods that wait for a node, in four parts: active ones are tried next, those in
+// back-off later, unschedulable ones when something happens that may help, gated ones when their
+// gates are gone. It reads no clock. Only one goroutine may use it.
+type queue struct {
+	initial, longest time.Duration
+	pods             map[string]*queuedPod
+	active           podHeap
+	backoff          podHeap
+	// unschedulable is walked on each event; gated never is.
+	unschedulable map[string]*queuedPod
+	seq           uint64
+}
+
+// longestWait is how long a pod stays unschedulable before it is tried again whatever happened, lest a
+// hint that is wrong makes it wait for ever. It is kube-scheduler's default.
+const longestWait = 5 * time.Minute
+
+type place uint8
+
+const (
+	nowhere place = iota // being placed, or bound
+	inActive
+	inBackoff
+	inUnschedulable
+	inGated
+)
+
+type queuedPod struct {
+	info  *PodInfo
+	where place
+	// tries counts the attempts that failed in a row, for the length of the back-off.
+	tries int
+	// lastTry is when the last one failed, until when the back-off ends.
+	lastTry, until time.Time
+	// failed tells that the last attempt did not end with a refusal but with an error.
+	failed bool
+	// refusedBy are the plugins that refused the pod; noNodes that there was no node to ask.
+	refusedBy []string
+	noNodes   bool
+	// seq orders pods of the same priority by when they entered the queue.
+	seq   uint64
+	index int
+}
+
+func newQueue(initial, longest time.Duration) *queue {
+	q := &queue{initial: initial, longest: longest, pods: map[string]*queuedPod{}, unschedulable: map[string]*queuedPod{}}
+	q.active.less = func(a, b *queuedPod) bool {
+		if a.info.Priority != b.info.Priority {
+			return a.info.Priority > b.info.Priority
+		}
+		return a.seq < b.seq
+	}
+	q.backoff.less = func(a, b *queuedPod) bool {
+		return cmp.Or(a.until.Compare(b.until), cmp.Compare(a.seq, b.seq)) < 0
+	}
+	return q
+}
+
+// set adds a pod or gives a waiting one its new state. With retry, what changed may let it fit: it
+// leaves the unschedulable part.
+func (q *queue) set(info *PodInfo, retry bool, now time.Time) {
+	p, ok := q.pods[info.Key]
+	if !ok {
+		p = &queuedPod{}
+		q.pods[info.Key] = p
+		p.seq = q.next()
+	}
+	gated := len(info.Pod.Spec.SchedulingGates) > 0
+	switch {
+	case gated:
+		q.take(p)
+		p.info, p.where = info, inGated
+	case !ok || p.where == inGated:
+		p.info = info
+		q.activate(p)
+	case p.where == inActive:
+		q.take(p) // its priority may be another
+		p.info = info
+		q.activate(p)
+	default:
+		p.info = info
+		if retry && p.where == inUnschedulable {
+			q.wakeUp(p, now)
+		}
+	}
+}
+
+func (q *queue) next() uint64 {
+	q.seq++
+	return q.seq
+}
+
+// remove forgets a pod.
+func (q *queue) remove(key string) {
+	if p, ok := q.pods[key]; ok {
+		q.take(p)
+		delete(q.pods, key)
+	}
+}
+
+// take takes a pod out of its part.
+func (q *queue) take(p *queuedPod) {
+	switch p.where {
+	case inActive:
+		heap.Remove(&q.active, p.index)
+	case inBackoff:
+		heap.Remove(&q.backoff, p.index)
+	case inUnschedulable:
+		delete(q.unschedulable, p.info.Key)
+	}
+	p.where = nowhere
+}
+
+func (q *queue) activate(p *queuedPod) {
+	q.take(p)
+	p.where = inActive
+	heap.Push(&q.active, p)
+}
+
+// pop returns the pod to try now, or nil. When no pod is active, one that was woken up is tried before
+// its back-off has ended: there is nothing that it could delay. A pod whose attempt failed
+// with an error always waits.
+func (q *queue) pop(now time.Time) *queuedPod {
+	q.tick(now)
+	if q.active.Len() > 0 {
+		p := heap.Pop(&q.active).(*queuedPod)
+		p.where = nowhere
+		return p
+	}
+	for _, p := range q.backoff.pods {
+		if !p.failed {
+			q.take(p)
+			return p
+		}
+	}
+	return nil
+}
+
+// tick activates the pods whose time has come.
+func (q *queue) tick(now time.Time) {
+	for q.backoff.Len() > 0 && !q.backoff.pods[0].until.After(now) {
+		q.activate(q.backoff.pods[0])
+	}
+}
+
+// flush wakes the pods that have been unschedulable for too long.
+func (q *queue) flush(now time.Time) {
+	for _, p := range q.unschedulable {
+		if now.Sub(p.lastTry) >= longestWait {
+			q.wakeUp(p, now)
+		}
+	}
+}
+
+// deadline returns when pop may have something that it has not now.
+func (q *queue) deadline() (time.Time, bool) {
+	if q.backoff.Len() == 0 {
+		return time.Time{}, false
+	}
+	return q.backoff.pods[0].until, true
+}
+
+// refused puts back a pod that fits nowhere.
+func (q *queue) refused(p *queuedPod, by []string, noNodes bool, now time.Time) {
+	q.retried(p, now)
+	p.refusedBy, p.noNodes, p.failed = by, noNodes, false
+	p.where = inUnschedulable
+	q.unschedulable[p.info.Key] = p
+}
+
+// errored puts back a pod whose attempt ended with an error: it is tried again after its back-off.
+func (q *queue) errored(p *queuedPod, now time.Time) {
+	q.retried(p, now)
+	p.refusedBy, p.noNodes, p.failed = nil, false, true
+	p.where = inBackoff
+	heap.Push(&q.backoff, p)
+}
+
+func (q *queue) retried(p *queuedPod, now time.Time) {
+	q.take(p)
+	p.tries++
+	p.lastTry, p.seq = now, q.next()
+	wait := q.initial
+	for i := 1; i < p.tries && wait < q.longest; i++ {
+		wait *= 2
+	}
+	p.until = now.Add(min(wait, q.longest))
+}
+
+// wake wakes the unschedulable pods that helps returns true for.
+func (q *queue) wake(helps func(*queuedPod) bool, now time.Time) {
+	for _, p := range q.unschedulable {
+		if helps(p) {
+			q.wakeUp(p, now)
+		}
+	}
+}
+
+func (q *queue) wakeUp(p *queuedPod, now time.Time) {
+	q.take(p)
+	if p.until.After(now) {
+		p.where = inBackoff
+		heap.Push(&q.backoff, p)
+		return
+	}
+	q.activate(p)
+}
+
+// podHeap is a container/heap of pods that know their index.
+type podHeap struct {
+	pods []*queuedPod
+	less func(a, b *queuedPod) bool
+}
+
+func (h *podHeap) Len() int           { return len(h.pods) }
+func (h *podHeap) Less(i, j int) bool { return h.less(h.pods[i], h.pods[j]) }
+
+func (h *podHeap) Swap(i, j int) {
+	h.pods[i], h.pods[j] = h.pods[j], h.pods[i]
+	h.pods[i].index, h.pods[j].index = i, j
+}
+
+// Push implements heap.Interface.
+func (h *podHeap) Push(x any) {
+	p := x.(*queuedPod)
+	p.index = len(h.pods)
+	h.pods = append(h.pods, p)
+}
+
+// Pop implements heap.Interface.
+func (h *podHeap) Pop() any {
+	last := len(h.pods) - 1
+	p := h.pods[last]
+	h.pods[last] = nil
+	h.pods = h.pods[:last]
+	return p
+}
