@@ -117,6 +117,8 @@ type SubresourceRequest struct {
 	Body runtime.Object
 	// Mutate changes the object that Ref names, atomically.
 	Mutate func(ctx context.Context, change func(obj client.Object) error) (client.Object, error)
+	// Delete asks for the deletion of the object that Ref names.
+	Delete func(ctx context.Context, opts metav1.DeleteOptions) error
 	DryRun bool
 }
 
