@@ -1,12 +1,21 @@
 package controller
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/inboard/inboard/apiserver/client"
 )
+
+// expectationPatience is how long a view may trail before what it should show is looked up.
+const expectationPatience = 3 * time.Second
 
 // Expectations remember what a controller did that its view does not show yet, so that a reconcile
 // that runs meanwhile does not do it again: a ReplicaSet must not create its pods twice because the
@@ -101,4 +110,32 @@ func (e *Expectations) Pending(owner Key) []Expectation {
 	}
 	slices.SortFunc(out, func(a, b Expectation) int { return a.Since.Compare(b.Since) })
 	return out
+}
+
+// Settled tells whether the view shows all that was expected for owner. What it did not show for
+// some seconds is looked up among the objects of the given resource: an answer that got lost on
+// its way leaves it open whether the change was made. When it returns false, wait is the time after
+// which to ask again; a change of the view may come earlier.
+func (e *Expectations) Settled(ctx context.Context, c client.Reader, gvr schema.GroupVersionResource, owner Key) (ok bool, wait time.Duration, err error) {
+	for _, x := range e.Pending(owner) {
+		if age := time.Since(x.Since); age < expectationPatience {
+			return false, expectationPatience - age, nil
+		}
+		ref := client.Ref{GroupVersionResource: gvr, Namespace: x.Namespace, Name: x.Name}
+		obj, err := c.Get(ctx, ref, metav1.GetOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return false, 0, err
+		}
+		if err == nil && !x.failed(obj) {
+			return false, expectationPatience, nil // it will show
+		}
+		e.Drop(x.NamespacedName)
+	}
+	return true, 0, nil
+}
+
+// failed tells from the object as it is that a deletion never took place.
+func (x Expectation) failed(obj any) bool {
+	m, ok := obj.(metav1.Object)
+	return ok && x.Deleted != "" && m.GetUID() == x.Deleted && m.GetDeletionTimestamp() == nil
 }

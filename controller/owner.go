@@ -49,9 +49,9 @@ type Claim[T client.Object] struct {
 	Selector labels.Selector
 }
 
-// Settle adopts and releases among candidates, and returns those that belong to the owner. What
-// changed under its feet is left out without an error: the change leads to another reconcile. The
-// result is valid, if incomplete, even with an error.
+// Settle adopts and releases among candidates, and returns those that belong to the owner. An error
+// means that the result is incomplete, such as a Conflict for an orphan that just changed: count
+// nothing on it, but try again.
 func (c Claim[T]) Settle(ctx context.Context, candidates []T) ([]T, error) {
 	var mine []T
 	var errs []error
@@ -69,7 +69,7 @@ func (c Claim[T]) Settle(ctx context.Context, candidates []T) ([]T, error) {
 			}
 		case matches && obj.GetDeletionTimestamp() == nil && c.Owner.GetDeletionTimestamp() == nil:
 			adopted, err := c.adopt(ctx, obj, alive)
-			if err == nil && adopted {
+			if adopted {
 				mine = append(mine, obj)
 			}
 			errs = append(errs, err)
@@ -125,10 +125,10 @@ func (c Claim[T]) release(ctx context.Context, obj T) error {
 	return err
 }
 
-// patch reports false when the object is gone or changed.
+// patch reports false when the object is gone.
 func (c Claim[T]) patch(ctx context.Context, obj T, refs []metav1.OwnerReference, verb string) (bool, error) {
 	err := SetOwners(ctx, c.Client, obj, refs)
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+	if apierrors.IsNotFound(err) {
 		return false, nil
 	}
 	if err != nil {
