@@ -3,6 +3,8 @@ package scheduler
 import (
 	"iter"
 	"maps"
+	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -143,6 +145,7 @@ func (b *Builder) SetNode(node *corev1.Node) {
 			found = append(found, l.pod)
 		}
 	}
+	slices.SortFunc(found, func(a, b *PodInfo) int { return strings.Compare(a.Key, b.Key) })
 	for _, p := range found {
 		b.AddPod(p, node.Name)
 	}

@@ -1,0 +1,221 @@
+package scheduler
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"sigs.k8s.io/yaml"
+)
+
+// TestStories plays the scripts in testdata. Their commands are:
+//
+//	nodes             adds or replaces nodes: "name cpu=4 memory=8Gi zone=a taint=key=value:NoSchedule cordoned"
+//	schedule          places pods, given as YAML manifests; with "copies=N" each N times
+//	what-if           the same, without keeping the result
+//	explain           one line for each node that refuses a pod
+//	delete-pods       removes the pods with the given names
+//	remove-nodes      removes nodes
+//	namespaces        sets the labels of namespaces: "name key=value"
+//	show              lists the nodes with their pods
+func TestStories(t *testing.T) {
+	datadriven.Walk(t, "testdata/stories", func(t *testing.T, path string) {
+		st := &story{profile: mustProfile(t, ProfileConfig{})}
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			out := st.run(t, d)
+			if out != "" && !strings.HasSuffix(out, "\n") {
+				out += "\n"
+			}
+			return out
+		})
+	})
+}
+
+func mustProfile(t testing.TB, cfg ProfileConfig) *Profile {
+	t.Helper()
+	p, err := NewProfile(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+type story struct {
+	profile  *Profile
+	snapshot *Snapshot
+}
+
+func (st *story) run(t *testing.T, d *datadriven.TestData) string {
+	switch d.Cmd {
+	case "nodes":
+		for line := range strings.Lines(d.Input) {
+			st.snapshot = st.snapshot.AddNode(parseNode(t, strings.Fields(line)))
+		}
+		return ""
+	case "namespaces":
+		b := st.snapshot.Edit()
+		for line := range strings.Lines(d.Input) {
+			f := strings.Fields(line)
+			b.SetNamespace(f[0], parseLabels(f[1:]))
+		}
+		st.snapshot = b.Snapshot()
+		return ""
+	case "schedule", "what-if":
+		out, after := st.schedule(t, d)
+		if d.Cmd == "schedule" {
+			st.snapshot = after
+		}
+		return out
+	case "explain":
+		return st.explain(t, d)
+	case "delete-pods":
+		return st.deletePods(strings.Fields(d.Input))
+	case "remove-nodes":
+		for _, name := range strings.Fields(d.Input) {
+			st.snapshot = st.snapshot.RemoveNode(name)
+		}
+		return ""
+	case "show":
+		return st.show()
+	}
+	t.Fatalf("%s: unknown command %q", d.Pos, d.Cmd)
+	return ""
+}
+
+func (st *story) schedule(t *testing.T, d *datadriven.TestData) (string, *Snapshot) {
+	copies := 1
+	d.MaybeScanArgs(t, "copies", &copies)
+	var pods []*corev1.Pod
+	for _, pod := range parsePods(t, d.Input) {
+		for i := range copies {
+			c := pod.DeepCopy()
+			if copies > 1 {
+				c.Name = fmt.Sprintf("%s-%d", pod.Name, i)
+			}
+			pods = append(pods, c)
+		}
+	}
+	outcomes, after := st.profile.ScheduleAll(st.snapshot, pods, nil)
+	var b strings.Builder
+	for _, o := range outcomes {
+		if o.Err != nil {
+			fmt.Fprintf(&b, "%s: %v\n", o.Pod.Name, o.Err)
+		} else {
+			fmt.Fprintf(&b, "%s -> %s\n", o.Pod.Name, o.Node)
+		}
+	}
+	return b.String(), after
+}
+
+func (st *story) explain(t *testing.T, d *datadriven.TestData) string {
+	var b strings.Builder
+	for _, pod := range parsePods(t, d.Input) {
+		_, err := st.profile.Schedule(st.snapshot, pod, nil)
+		var fit *FitError
+		if !errors.As(err, &fit) {
+			fmt.Fprintf(&b, "%s fits: %v\n", pod.Name, err)
+			continue
+		}
+		for _, v := range fit.Nodes {
+			fmt.Fprintf(&b, "%s: %s: %s\n", v.Node, v.Plugin, strings.Join(v.Status.Reasons, ", "))
+		}
+		if fit.PreFilter != nil {
+			fmt.Fprintf(&b, "all: %s: %s\n", fit.PreFilter.Plugin, strings.Join(fit.PreFilter.Status.Reasons, ", "))
+		}
+	}
+	return b.String()
+}
+
+func (st *story) deletePods(names []string) string {
+	for n := range st.snapshot.Nodes() {
+		for _, p := range n.Pods {
+			if slices.Contains(names, p.Pod.Name) {
+				st.snapshot = st.snapshot.RemovePod(p.Pod, n.Node.Name)
+			}
+		}
+	}
+	return ""
+}
+
+func (st *story) show() string {
+	var b strings.Builder
+	for n := range st.snapshot.Nodes() {
+		fmt.Fprintf(&b, "%s:", n.Node.Name)
+		for _, p := range n.Pods {
+			fmt.Fprintf(&b, " %s", p.Pod.Name)
+		}
+		fmt.Fprintf(&b, "  (cpu %dm of %dm, memory %d MiB of %d MiB)\n", n.Requested.MilliCPU, n.Allocatable.MilliCPU,
+			n.Requested.Memory>>20, n.Allocatable.Memory>>20)
+	}
+	return b.String()
+}
+
+func parseNode(t testing.TB, fields []string) *corev1.Node {
+	t.Helper()
+	n := &corev1.Node{}
+	n.Name = fields[0]
+	n.Labels = map[string]string{corev1.LabelHostname: n.Name}
+	n.Status.Allocatable = corev1.ResourceList{
+		corev1.ResourceCPU: resource.MustParse("4"), corev1.ResourceMemory: resource.MustParse("16Gi"),
+		corev1.ResourcePods: resource.MustParse("110"), corev1.ResourceEphemeralStorage: resource.MustParse("100Gi"),
+	}
+	for _, f := range fields[1:] {
+		k, v, _ := strings.Cut(f, "=")
+		switch {
+		case k == "cordoned":
+			n.Spec.Unschedulable = true
+		case k == "taint":
+			n.Spec.Taints = append(n.Spec.Taints, parseTaint(t, v))
+		case k == "zone":
+			n.Labels[corev1.LabelTopologyZone] = v
+		case k == "image":
+			name, size, _ := strings.Cut(v, "@")
+			q := resource.MustParse(size)
+			n.Status.Images = append(n.Status.Images, corev1.ContainerImage{Names: []string{name}, SizeBytes: q.Value()})
+		case slices.Contains([]string{"cpu", "memory", "pods", "ephemeral-storage"}, k) || strings.Contains(k, "/gpu") || strings.HasPrefix(k, "hugepages-"):
+			n.Status.Allocatable[corev1.ResourceName(k)] = resource.MustParse(v)
+		default:
+			n.Labels[k] = v
+		}
+	}
+	return n
+}
+
+func parseTaint(t testing.TB, s string) corev1.Taint {
+	kv, effect, ok := strings.Cut(s, ":")
+	if !ok {
+		t.Fatalf("taint %q has no effect", s)
+	}
+	k, v, _ := strings.Cut(kv, "=")
+	return corev1.Taint{Key: k, Value: v, Effect: corev1.TaintEffect(effect)}
+}
+
+func parseLabels(fields []string) map[string]string {
+	out := map[string]string{}
+	for _, f := range fields {
+		k, v, _ := strings.Cut(f, "=")
+		out[k] = v
+	}
+	return out
+}
+
+func parsePods(t testing.TB, text string) []*corev1.Pod {
+	t.Helper()
+	var out []*corev1.Pod
+	for _, doc := range strings.Split(text, "\n---\n") {
+		p := &corev1.Pod{}
+		if err := yaml.UnmarshalStrict([]byte(doc), p); err != nil {
+			t.Fatalf("%v in:\n%s", err, doc)
+		}
+		if p.Namespace == "" {
+			p.Namespace = "default"
+		}
+		out = append(out, p)
+	}
+	return out
+}
