@@ -1,0 +1,77 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// GroupMasters may do everything.
+const GroupMasters = "system:masters"
+
+// Attributes tell an Authorizer what a request wants to do. They are shared: read them only.
+type Attributes struct {
+	User *Identity
+	// Verb is a verb of the API, or for a request that is not for a resource the HTTP method in
+	// lower case.
+	Verb                                                         string
+	Namespace, APIGroup, APIVersion, Resource, Subresource, Name string
+	// Path is set for requests that are not for a resource, such as "/healthz".
+	Path string
+}
+
+// Authorizer decides what an identity may do.
+type Authorizer interface {
+	// Authorize tells whether a request is allowed; reason, which may be empty, explains a
+	// refusal to the user. An error means that it can't be told, and refuses.
+	Authorize(ctx context.Context, a *Attributes) (allowed bool, reason string, err error)
+}
+
+// AuthorizerFunc makes a function an Authorizer.
+type AuthorizerFunc func(ctx context.Context, a *Attributes) (allowed bool, reason string, err error)
+
+// Authorize calls f.
+func (f AuthorizerFunc) Authorize(ctx context.Context, a *Attributes) (bool, string, error) {
+	return f(ctx, a)
+}
+
+// authorize asks the authorizer about a request for a resource.
+func (s *Server) authorize(ctx context.Context, rq *request) error {
+	if slices.Contains(rq.user.Groups, GroupMasters) {
+		return nil
+	}
+	a := &Attributes{
+		User: rq.user, Verb: rq.verb, Namespace: rq.ref.Namespace,
+		APIGroup: rq.ref.Group, APIVersion: rq.ref.Version, Resource: rq.ref.Resource,
+		Subresource: rq.ref.Subresource, Name: rq.ref.Name,
+	}
+	allowed, reason, err := s.cfg.Authorizer.Authorize(ctx, a)
+	if allowed && err == nil {
+		return nil
+	}
+	if err != nil {
+		reason = err.Error()
+	}
+	return apierrors.NewForbidden(rq.qualified(), rq.ref.Name, errors.New(refusal(a, reason)))
+}
+
+// refusal says what the user may not do, as kube-apiserver words it.
+func refusal(a *Attributes, reason string) string {
+	resource := a.Resource
+	if a.Subresource != "" {
+		resource += "/" + a.Subresource
+	}
+	msg := fmt.Sprintf("User %q cannot %s resource %q in API group %q", a.User.User, a.Verb, resource, a.APIGroup)
+	if a.Namespace != "" {
+		msg += fmt.Sprintf(" in the namespace %q", a.Namespace)
+	} else {
+		msg += " at the cluster scope"
+	}
+	if reason != "" {
+		msg += ": " + reason
+	}
+	return msg
+}

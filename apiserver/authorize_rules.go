@@ -1,0 +1,121 @@
+package apiserver
+
+import (
+	"context"
+	"slices"
+	"strings"
+)
+
+// rule allows verbs on resources; "*" is any.
+type rule struct {
+	verbs, groups, resources []string
+}
+
+func (r *rule) allows(a *Attributes) bool {
+	resource := a.Resource
+	if a.Subresource != "" {
+		resource += "/" + a.Subresource
+	}
+	return match(r.verbs, a.Verb) && match(r.groups, a.APIGroup) && match(r.resources, resource)
+}
+
+func match(list []string, s string) bool {
+	return slices.Contains(list, s) || slices.Contains(list, "*")
+}
+
+var (
+	readVerbs  = []string{verbGet, verbList, verbWatch}
+	writeVerbs = []string{verbCreate, verbUpdate, verbPatch, verbDelete}
+	anyVerb    = []string{"*"}
+	leaseGroup = []string{"coordination.k8s.io"}
+	eventRule  = rule{[]string{verbCreate, verbPatch, verbUpdate}, []string{"", "events.k8s.io"}, []string{"events"}}
+)
+
+// componentRules are what the built-in components need, by user or group, after the default cluster
+// roles of Kubernetes (https://kubernetes.io/docs/reference/access-authn-authz/rbac/).
+func componentRules() map[string][]rule {
+	return map[string][]rule{
+		"system:kube-scheduler": {
+			eventRule,
+			{readVerbs, []string{"*"}, []string{"*"}},
+			{[]string{verbDelete}, []string{""}, []string{"pods"}},
+			{[]string{verbCreate}, []string{""}, []string{"bindings", "pods/binding"}},
+			{[]string{verbPatch, verbUpdate}, []string{""}, []string{"pods/status"}},
+			{writeVerbs, leaseGroup, []string{"leases"}},
+		},
+		// The controllers of Kubernetes have a role each; the garbage collector's and the
+		// namespace controller's together amount to this.
+		"system:kube-controller-manager": {{anyVerb, []string{"*"}, []string{"*"}}},
+		"system:nodes": {
+			eventRule,
+			{readVerbs, []string{""}, []string{"services", "endpoints", "nodes", "pods", "secrets", "configmaps", "serviceaccounts", "namespaces", "persistentvolumes", "persistentvolumeclaims"}},
+			{readVerbs, []string{"discovery.k8s.io", "node.k8s.io", "storage.k8s.io"}, []string{"*"}},
+			{writeVerbs, []string{""}, []string{"nodes"}},
+			{[]string{verbPatch, verbUpdate}, []string{""}, []string{"nodes/status", "pods/status"}},
+			{[]string{verbCreate, verbDelete}, []string{""}, []string{"pods"}},
+			{[]string{verbCreate}, []string{""}, []string{"pods/eviction", "serviceaccounts/token"}},
+			{append(slices.Clone(writeVerbs), verbGet), leaseGroup, []string{"leases"}},
+		},
+		"system:kube-proxy": {
+			eventRule,
+			{readVerbs, []string{""}, []string{"services", "endpoints", "nodes"}},
+			{readVerbs, []string{"discovery.k8s.io"}, []string{"endpointslices"}},
+		},
+	}
+}
+
+// publicPaths may be read by everyone, everyonesPaths by who has proved an identity.
+var (
+	publicPaths    = []string{"/healthz", "/livez", "/readyz", "/version", "/version/"}
+	everyonesPaths = []string{"/api", "/apis", "/openapi"}
+)
+
+// DefaultAuthorizer lets the group system:masters do everything, lets the identities of the built-in
+// components (system:kube-scheduler, system:kube-controller-manager, system:kube-proxy, the group
+// system:nodes) do what they need, lets the authenticated read discovery and schemas and review their
+// own access, and everyone read health and version. It denies the rest.
+func DefaultAuthorizer() Authorizer { return staticAuthorizer(componentRules()) }
+
+type staticAuthorizer map[string][]rule
+
+// Authorize looks the request up in the rules.
+func (s staticAuthorizer) Authorize(_ context.Context, a *Attributes) (bool, string, error) {
+	if slices.Contains(a.User.Groups, GroupMasters) {
+		return true, "", nil
+	}
+	if a.Path != "" {
+		return a.Verb == verbGet && pathAllowed(a), "", nil
+	}
+	if s.allowed(a.User.User, a) {
+		return true, "", nil
+	}
+	for _, g := range a.User.Groups {
+		if s.allowed(g, a) {
+			return true, "", nil
+		}
+	}
+	return false, "", nil
+}
+
+func (s staticAuthorizer) allowed(subject string, a *Attributes) bool {
+	for i := range s[subject] {
+		if s[subject][i].allows(a) {
+			return true
+		}
+	}
+	return false
+}
+
+func pathAllowed(a *Attributes) bool {
+	if below(publicPaths, a.Path) {
+		return true
+	}
+	return a.User.User != anonymous && below(everyonesPaths, a.Path)
+}
+
+// below tells whether path is one of roots, or under one.
+func below(roots []string, path string) bool {
+	return slices.ContainsFunc(roots, func(root string) bool {
+		return path == root || strings.HasPrefix(path, root+"/")
+	})
+}

@@ -1,0 +1,168 @@
+package apiserver
+
+import (
+	"context"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/store"
+)
+
+// How often a name is generated anew when it is taken, as in kube-apiserver.
+const generateAttempts = 8
+
+// create stores a new object; obj becomes the server's.
+func (s *Server) create(ctx context.Context, rq *request, obj client.Object) (found, error) {
+	if err := rq.sameNamespace(obj); err != nil {
+		return found{}, err
+	}
+	if obj.GetResourceVersion() != "" {
+		return found{}, badRequest("resourceVersion should not be set on objects to be created")
+	}
+	if rq.ref.Name != "" && obj.GetName() != rq.ref.Name {
+		return found{}, badRequest("the name of the object (%s) does not match the name on the URL (%s)", obj.GetName(), rq.ref.Name)
+	}
+	if obj.GetName() != "" || obj.GetGenerateName() == "" {
+		return s.createNamed(ctx, rq, obj)
+	}
+	for range generateAttempts {
+		try := obj.DeepCopyObject().(client.Object)
+		try.SetName(generateName(obj.GetGenerateName()))
+		f, err := s.createNamed(ctx, rq, try)
+		if !apierrors.IsAlreadyExists(err) {
+			return f, err
+		}
+	}
+	return found{}, apierrors.NewGenerateNameConflict(rq.res.gr, obj.GetGenerateName(), 1)
+}
+
+// createNamed runs a new object through the pipeline.
+func (s *Server) createNamed(ctx context.Context, rq *request, obj client.Object) (found, error) {
+	res := rq.res
+	named := *rq
+	named.ref.Name = obj.GetName()
+	rq = &named
+	s.beginMetadata(rq, obj)
+	if res.Default != nil {
+		res.Default(obj)
+	}
+	guards, err := s.admit(ctx, rq, &AdmissionRequest{Operation: Create, Object: obj})
+	if err != nil {
+		return found{}, err
+	}
+	if res.Status && !res.KeepStatus {
+		res.copyStatus(obj, nil)
+	}
+	if res.Prepare != nil {
+		res.Prepare(obj, nil)
+	}
+	errs := validation.ValidateObjectMetaAccessor(obj, res.Namespaced, res.nameValidator(), metadataPath)
+	if res.Validate != nil {
+		errs = append(errs, res.Validate(obj, nil)...)
+	}
+	if err := rq.invalid(obj, errs); err != nil {
+		return found{}, err
+	}
+	rq.warnAbout(obj, nil)
+	return s.insert(ctx, rq, obj, guards)
+}
+
+// insert stores a new object in one transaction with what it claims.
+func (s *Server) insert(ctx context.Context, rq *request, obj client.Object, guards []guard) (found, error) {
+	key := rq.key()
+	for {
+		claims, err := s.allocate(ctx, rq, obj, nil)
+		if err != nil {
+			return found{}, err
+		}
+		value, err := rq.res.encode(obj)
+		if err != nil {
+			return found{}, apierrors.NewInternalError(err)
+		}
+		if len(value) > maxObject {
+			return found{}, tooLarge(rq, len(value))
+		}
+		txn := store.Txn{If: []store.Compare{store.IfMissing(key)}, Then: []store.Op{store.OpPut(key, value)}, Else: []store.Op{store.OpGet(key)}}
+		done, f, err := s.commit(ctx, rq, txn, guards, claims, obj)
+		if err != nil || done {
+			return f, err
+		}
+		if f.entry != nil {
+			return found{}, apierrors.NewAlreadyExists(rq.res.gr, rq.ref.Name)
+		}
+		if guards, err = s.reguard(ctx, rq, guards); err != nil {
+			return found{}, err
+		}
+	}
+}
+
+// commit runs a transaction that writes the request's object as its first operation, with the
+// conditions and operations that come along. Done false means that a condition did not hold; f.entry
+// is then the object's state if the transaction asked for it in Else.
+func (s *Server) commit(ctx context.Context, rq *request, txn store.Txn, guards []guard, claims *claims, obj client.Object) (done bool, f found, err error) {
+	for _, g := range guards {
+		txn.If = append(txn.If, store.IfModRevision(g.key, g.revision))
+	}
+	if claims != nil {
+		txn.If = append(txn.If, claims.conditions()...)
+		txn.Then = append(txn.Then, claims.ops()...)
+	}
+	if rq.dryRun {
+		// Ask what would have happened.
+		then := txn.Then
+		txn.Then = nil
+		if res, err := s.store.Txn(ctx, txn); err != nil || !res.Succeeded {
+			return false, elseEntry(&res), storeError(err, 0)
+		}
+		txn.Then = then
+		return true, found{obj: obj}, nil
+	}
+	res, err := s.store.Txn(ctx, txn)
+	if err != nil {
+		return false, found{}, storeError(err, 0)
+	}
+	if !res.Succeeded {
+		return false, elseEntry(&res), nil
+	}
+	if len(res.Results) == 0 || len(res.Results[0].Entries) == 0 {
+		return true, found{obj: obj}, nil
+	}
+	e := res.Results[0].Entries[0]
+	stored, err := rq.res.object(e)
+	if err != nil {
+		return false, found{}, asStatus(err)
+	}
+	return true, found{e, stored}, nil
+}
+
+func elseEntry(res *store.TxnResult) found {
+	if len(res.Results) > 0 && len(res.Results[0].Entries) > 0 {
+		return found{entry: res.Results[0].Entries[0]}
+	}
+	return found{}
+}
+
+// invalid returns the 422 for what validation found.
+func (rq *request) invalid(obj client.Object, errs field.ErrorList) error {
+	if len(errs) == 0 {
+		return nil
+	}
+	return apierrors.NewInvalid(rq.res.GroupVersionKind.GroupKind(), obj.GetName(), errs)
+}
+
+func (rq *request) warnAbout(obj, old client.Object) {
+	if rq.res.Warnings == nil {
+		return
+	}
+	for _, w := range rq.res.Warnings(obj, old) {
+		rq.warn(w)
+	}
+}
+
+func tooLarge(rq *request, size int) error {
+	return apierrors.NewRequestEntityTooLargeError(
+		"the " + rq.res.GroupVersionKind.Kind + " would be stored in " + formatVersion(int64(size)) + " bytes; the limit is " + formatVersion(maxObject))
+}

@@ -1,0 +1,179 @@
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/store"
+)
+
+// deletion is the outcome of a delete: the object's last or newest state, and whether it is gone.
+type deletion struct {
+	found
+	gone bool
+}
+
+// delete removes the object that the request names, or marks it as being deleted.
+func (s *Server) delete(ctx context.Context, rq *request, opts *metav1.DeleteOptions) (deletion, error) {
+	if err := rq.one(); err != nil {
+		return deletion{}, err
+	}
+	if err := rq.checkDeleteOptions(opts); err != nil {
+		return deletion{}, err
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return deletion{}, asStatus(err)
+		}
+		cur, err := s.read(ctx, rq)
+		if err != nil {
+			return deletion{}, err
+		}
+		done, d, err := s.deleteOnce(ctx, rq, cur, opts)
+		if err != nil || done {
+			return d, err
+		}
+	}
+}
+
+func (rq *request) checkDeleteOptions(opts *metav1.DeleteOptions) error {
+	if err := rq.setDryRun(opts.DryRun); err != nil {
+		return err
+	}
+	if opts.PropagationPolicy != nil {
+		//nolint:staticcheck // still part of the API
+		if opts.OrphanDependents != nil {
+			return badRequest("orphanDependents and deletionPropagation cannot be both set")
+		}
+		switch p := *opts.PropagationPolicy; p {
+		case metav1.DeletePropagationForeground, metav1.DeletePropagationBackground, metav1.DeletePropagationOrphan:
+		default:
+			return badRequest("DeletionPropagation need to be one of \"Foreground\", \"Background\", \"Orphan\" or nil, not %q", p)
+		}
+	}
+	return nil
+}
+
+// deleteOnce tries on one state of the object; done false means that it was changed meanwhile.
+func (s *Server) deleteOnce(ctx context.Context, rq *request, cur found, opts *metav1.DeleteOptions) (bool, deletion, error) {
+	if err := rq.deletePreconditions(cur.obj, opts.Preconditions); err != nil {
+		return false, deletion{}, err
+	}
+	if _, err := s.admit(ctx, rq, &AdmissionRequest{Operation: Delete, Old: cur.obj}); err != nil {
+		return false, deletion{}, err
+	}
+	obj := cur.obj.DeepCopyObject().(client.Object)
+	grace := rq.res.grace(obj, opts)
+	changed := setDeletionFinalizers(obj, opts)
+	held := len(obj.GetFinalizers()) > 0 || rq.res.Held != nil && rq.res.Held(obj)
+	if !held && grace == 0 {
+		done, f, err := s.remove(ctx, rq, cur, obj, nil)
+		return done, deletion{f, true}, err
+	}
+	if s.markDeleted(rq, obj, grace) || changed {
+		done, f, err := s.swap(ctx, rq, obj, cur, nil)
+		return done, deletion{f, false}, err
+	}
+	return true, deletion{cur, false}, nil
+}
+
+func (rq *request) deletePreconditions(obj client.Object, p *metav1.Preconditions) error {
+	if p == nil {
+		return nil
+	}
+	if p.UID != nil && *p.UID != obj.GetUID() {
+		return apierrors.NewConflict(rq.res.gr, rq.ref.Name, fmt.Errorf(
+			"the UID in the precondition (%s) does not match the UID in record (%s). The object might have been deleted and then recreated", *p.UID, obj.GetUID()))
+	}
+	if p.ResourceVersion != nil && *p.ResourceVersion != obj.GetResourceVersion() {
+		return apierrors.NewConflict(rq.res.gr, rq.ref.Name, fmt.Errorf(
+			"the ResourceVersion in the precondition (%s) does not match the ResourceVersion in record (%s). The object might have been modified", *p.ResourceVersion, obj.GetResourceVersion()))
+	}
+	return nil
+}
+
+// grace returns the seconds that the deletion of an object takes, 0 for none.
+func (r *resource) grace(obj client.Object, opts *metav1.DeleteOptions) int64 {
+	if r.GracePeriod == nil {
+		return 0
+	}
+	own := r.GracePeriod(obj)
+	if own == 0 || opts.GracePeriodSeconds == nil {
+		return own
+	}
+	if *opts.GracePeriodSeconds < 0 {
+		return 1
+	}
+	return *opts.GracePeriodSeconds
+}
+
+// markDeleted sets the deletion timestamp of an object that finalizers or its grace period hold. It
+// tells whether that changed the object: a deletion under way can only be hastened.
+func (s *Server) markDeleted(rq *request, obj client.Object, grace int64) bool {
+	at := s.timestamp()
+	if since := obj.GetDeletionTimestamp(); since != nil {
+		before := obj.GetDeletionGracePeriodSeconds()
+		if before == nil || grace >= *before {
+			return false
+		}
+		at = metav1.NewTime(since.Add(time.Duration(grace-*before) * time.Second))
+	} else {
+		at = metav1.NewTime(at.Add(time.Duration(grace) * time.Second))
+		if obj.GetGeneration() > 0 {
+			obj.SetGeneration(obj.GetGeneration() + 1)
+		}
+	}
+	obj.SetDeletionTimestamp(&at)
+	obj.SetDeletionGracePeriodSeconds(&grace)
+	if rq.res.Deleting != nil {
+		rq.res.Deleting(obj)
+	}
+	return true
+}
+
+// setDeletionFinalizers leaves word for the garbage collector about what should become of the
+// object's dependents. It tells whether that changed the object.
+func setDeletionFinalizers(obj client.Object, opts *metav1.DeleteOptions) bool {
+	orphan, foreground := false, false
+	//nolint:staticcheck // still part of the API
+	switch old := opts.OrphanDependents; {
+	case opts.PropagationPolicy != nil:
+		orphan = *opts.PropagationPolicy == metav1.DeletePropagationOrphan
+		foreground = *opts.PropagationPolicy == metav1.DeletePropagationForeground
+	case old != nil:
+		orphan = *old
+	default:
+		return false
+	}
+	before := obj.GetFinalizers()
+	after := slices.DeleteFunc(slices.Clone(before), func(f string) bool {
+		return f == metav1.FinalizerOrphanDependents || f == metav1.FinalizerDeleteDependents
+	})
+	if orphan {
+		after = append(after, metav1.FinalizerOrphanDependents)
+	}
+	if foreground {
+		after = append(after, metav1.FinalizerDeleteDependents)
+	}
+	obj.SetFinalizers(after)
+	return !slices.Equal(before, after)
+}
+
+// remove deletes an object from the store if it is still in the state it was read in. last is the
+// state it is last seen in.
+func (s *Server) remove(ctx context.Context, rq *request, cur found, last client.Object, guards []guard) (bool, found, error) {
+	claims, err := s.allocate(ctx, rq, nil, cur.obj)
+	if err != nil {
+		return false, found{}, err
+	}
+	key := rq.key()
+	txn := store.Txn{If: []store.Compare{store.IfModRevision(key, cur.entry.ModRevision)}, Then: []store.Op{store.OpDelete(key)}}
+	done, f, err := s.commit(ctx, rq, txn, guards, claims, last)
+	return done, f, err
+}

@@ -1,0 +1,73 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/inboard/inboard/store"
+)
+
+// errModified is the cause that Kubernetes gives when a resourceVersion is not the stored one.
+var errModified = errors.New("the object has been modified; please apply your changes to the latest version and try again")
+
+func badRequest(format string, args ...any) error {
+	return apierrors.NewBadRequest(fmt.Sprintf(format, args...))
+}
+
+func wrongKind(got, want schema.GroupVersionKind) error {
+	return badRequest("%s in version %q cannot be handled as a %s: expected apiVersion %q and kind %q",
+		got.Kind, got.GroupVersion(), want.Kind, want.GroupVersion(), want.Kind)
+}
+
+// notFoundPath is the answer for a path that leads nowhere.
+func notFoundPath() error {
+	return apierrors.NewGenericServerResponse(http.StatusNotFound, "", schema.GroupResource{}, "", "404 page not found", 0, true)
+}
+
+// tooLargeVersion is the answer for a resourceVersion of the future.
+func tooLargeVersion(asked, current int64) error {
+	err := apierrors.NewTimeoutError(fmt.Sprintf("Too large resource version: %d, current: %d", asked, current), 1)
+	err.ErrStatus.Details.Causes = []metav1.StatusCause{{
+		Type:    metav1.CauseTypeResourceVersionTooLarge,
+		Message: "Too large resource version",
+	}}
+	return err
+}
+
+// storeError turns an error of the store into one of the API.
+func storeError(err error, asked int64) error {
+	var compacted *store.CompactedError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &compacted):
+		return apierrors.NewResourceExpired(fmt.Sprintf("too old resource version: %d (%d)", asked, compacted.Oldest))
+	case errors.Is(err, store.ErrUnknownOutcome):
+		return apierrors.NewTimeoutError("the change was not confirmed in time; whether it happened is unknown", 0)
+	case errors.Is(err, store.ErrTooLarge):
+		return apierrors.NewRequestEntityTooLargeError(err.Error())
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return apierrors.NewTimeoutError(fmt.Sprintf("request did not complete within the allotted timeout: %v", err), 0)
+	case errors.Is(err, store.ErrClosed):
+		return apierrors.NewServiceUnavailable("the server is shutting down")
+	}
+	return apierrors.NewInternalError(err)
+}
+
+// asStatus returns the API's form of any error.
+func asStatus(err error) *apierrors.StatusError {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		return &apierrors.StatusError{ErrStatus: status.Status()}
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return apierrors.NewTimeoutError(err.Error(), 0)
+	}
+	return apierrors.NewInternalError(err)
+}

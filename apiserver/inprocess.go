@@ -1,0 +1,193 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/store"
+)
+
+// inProcess is the contract without HTTP.
+type inProcess struct {
+	server *Server
+	user   *Identity
+}
+
+var _ client.Interface = (*inProcess)(nil)
+
+func (c *inProcess) ResourceFor(obj runtime.Object) (schema.GroupVersionResource, error) {
+	r, err := c.server.table.resourceFor(obj)
+	if err != nil {
+		return schema.GroupVersionResource{}, err
+	}
+	return r.gvr, nil
+}
+
+func (c *inProcess) Get(ctx context.Context, ref client.Ref, opts metav1.GetOptions) (runtime.Object, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, asStatus(err)
+	}
+	rq, err := c.server.begin(ctx, c.user, verbGet, ref)
+	if err != nil {
+		return nil, err
+	}
+	f, err := c.server.get(ctx, rq, opts.ResourceVersion)
+	if err != nil {
+		return nil, err
+	}
+	return c.server.view(rq, f.obj)
+}
+
+func (c *inProcess) List(ctx context.Context, ref client.Ref, opts metav1.ListOptions) (*client.List, error) {
+	rq, err := c.server.begin(ctx, c.user, verbList, ref)
+	if err != nil {
+		return nil, err
+	}
+	l, err := c.server.list(ctx, rq, &opts)
+	if err != nil {
+		return nil, err
+	}
+	out := &client.List{TypeMeta: rq.res.listKind(), ListMeta: l.meta(), Items: make([]runtime.Object, len(l.items))}
+	for i := range l.items {
+		out.Items[i] = l.items[i].obj
+	}
+	return out, nil
+}
+
+func (c *inProcess) Watch(ctx context.Context, ref client.Ref, opts metav1.ListOptions) (watch.Interface, error) {
+	rq, err := c.server.begin(ctx, c.user, verbWatch, ref)
+	if err != nil {
+		return nil, err
+	}
+	src, err := c.server.watch(ctx, rq, &opts)
+	if err != nil {
+		return nil, err
+	}
+	return startWatch(ctx, src, opts.TimeoutSeconds), nil
+}
+
+func (c *inProcess) Create(ctx context.Context, ref client.Ref, obj runtime.Object, opts metav1.CreateOptions) (runtime.Object, error) {
+	rq, err := c.server.begin(ctx, c.user, verbCreate, ref)
+	if err != nil {
+		return nil, err
+	}
+	if err := rq.setDryRun(opts.DryRun); err != nil {
+		return nil, err
+	}
+	if ref.Subresource != "" {
+		return c.server.createSubresource(ctx, rq, obj.DeepCopyObject())
+	}
+	own, err := rq.res.own(obj)
+	if err != nil {
+		return nil, err
+	}
+	f, err := c.server.create(ctx, rq, own)
+	if err != nil {
+		return nil, err
+	}
+	return f.obj.DeepCopyObject(), nil
+}
+
+func (c *inProcess) Update(ctx context.Context, ref client.Ref, obj runtime.Object, opts metav1.UpdateOptions) (runtime.Object, error) {
+	rq, err := c.server.begin(ctx, c.user, verbUpdate, ref)
+	if err != nil {
+		return nil, err
+	}
+	if err := rq.setDryRun(opts.DryRun); err != nil {
+		return nil, err
+	}
+	body, err := c.server.ownBody(rq, obj)
+	if err != nil {
+		return nil, err
+	}
+	f, _, err := c.server.replace(ctx, rq, body)
+	if err != nil {
+		return nil, err
+	}
+	return c.server.view(rq, f.obj)
+}
+
+func (c *inProcess) Patch(ctx context.Context, ref client.Ref, pt types.PatchType, patch []byte, opts metav1.PatchOptions) (runtime.Object, error) {
+	rq, err := c.server.begin(ctx, c.user, verbPatch, ref)
+	if err != nil {
+		return nil, err
+	}
+	if err := rq.setDryRun(opts.DryRun); err != nil {
+		return nil, err
+	}
+	f, _, err := c.server.patch(ctx, rq, pt, patch, &opts)
+	if err != nil {
+		return nil, err
+	}
+	return c.server.view(rq, f.obj)
+}
+
+func (c *inProcess) Delete(ctx context.Context, ref client.Ref, opts metav1.DeleteOptions) error {
+	rq, err := c.server.begin(ctx, c.user, verbDelete, ref)
+	if err != nil {
+		return err
+	}
+	_, err = c.server.delete(ctx, rq, &opts)
+	return err
+}
+
+// channelWatch feeds a watch's channel. Its goroutine holds at most one batch besides what the channel
+// buffers; the rest waits in the store's history.
+type channelWatch struct {
+	src    *watcher
+	events chan watch.Event
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+func startWatch(ctx context.Context, src *watcher, timeoutSeconds *int64) *channelWatch {
+	w := &channelWatch{src: src, events: make(chan watch.Event, 64)}
+	if timeoutSeconds != nil && *timeoutSeconds > 0 {
+		w.ctx, w.cancel = context.WithTimeout(ctx, time.Duration(*timeoutSeconds)*time.Second)
+	} else {
+		w.ctx, w.cancel = context.WithCancel(ctx)
+	}
+	go w.run()
+	return w
+}
+
+func (w *channelWatch) Stop() { w.cancel() }
+
+func (w *channelWatch) ResultChan() <-chan watch.Event { return w.events }
+
+func (w *channelWatch) run() {
+	defer close(w.events)
+	defer w.src.close()
+	defer w.cancel()
+	for {
+		changes, err := w.src.next(w.ctx)
+		if err != nil {
+			if w.ctx.Err() == nil && !errors.Is(err, store.ErrClosed) {
+				w.send(watchError(err))
+			}
+			return
+		}
+		for i := range changes {
+			if !w.send(watch.Event{Type: changes[i].typ, Object: changes[i].obj}) {
+				return
+			}
+		}
+	}
+}
+
+func (w *channelWatch) send(ev watch.Event) bool {
+	select {
+	case w.events <- ev:
+		return true
+	case <-w.ctx.Done():
+		return false
+	}
+}

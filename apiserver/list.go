@@ -1,0 +1,155 @@
+package apiserver
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/inboard/inboard/store"
+)
+
+// listed is the answer to a list: shared objects at one revision.
+type listed struct {
+	revision  int64
+	items     []found
+	next      string // the continue token
+	remaining *int64
+}
+
+func (l *listed) meta() metav1.ListMeta {
+	return metav1.ListMeta{ResourceVersion: formatVersion(l.revision), Continue: l.next, RemainingItemCount: l.remaining}
+}
+
+// list reads the objects that the options select.
+func (s *Server) list(ctx context.Context, rq *request, opts *metav1.ListOptions) (*listed, error) {
+	if err := checkListOptions(opts, false); err != nil {
+		return nil, err
+	}
+	sel, err := rq.newSelector(opts)
+	if err != nil {
+		return nil, err
+	}
+	revision, start, err := s.listFrom(ctx, sel, opts)
+	if err != nil {
+		return nil, err
+	}
+	return s.collect(ctx, sel, revision, start, int(opts.Limit))
+}
+
+// listFrom tells at which revision (0 for the newest) and key a list begins.
+func (s *Server) listFrom(ctx context.Context, sel *selector, opts *metav1.ListOptions) (int64, string, error) {
+	if opts.Continue != "" {
+		if opts.ResourceVersion != "" && opts.ResourceVersion != "0" {
+			return 0, "", badRequest("specifying resource version is not allowed when using continue")
+		}
+		return decodeContinue(opts.Continue, sel)
+	}
+	exact := opts.ResourceVersionMatch == metav1.ResourceVersionMatchExact ||
+		opts.ResourceVersionMatch == "" && opts.Limit > 0
+	if opts.ResourceVersion == "" || opts.ResourceVersion == "0" || !exact {
+		return 0, sel.key, s.notOlderThan(ctx, opts.ResourceVersion)
+	}
+	revision, err := parseVersion(opts.ResourceVersion)
+	if err != nil {
+		return 0, "", badRequest("resourceVersion: Invalid value: %q: %v", opts.ResourceVersion, err)
+	}
+	return revision, sel.key, nil
+}
+
+// collect reads from start on until limit objects match.
+func (s *Server) collect(ctx context.Context, sel *selector, revision int64, start string, limit int) (*listed, error) {
+	out := &listed{items: []found{}}
+	continued := start != sel.key
+	rng := store.Range{Key: start, End: sel.end, Revision: revision}
+	for {
+		rng.Limit = limit - len(out.items)
+		if limit == 0 {
+			rng.Limit = 0
+		} else if !sel.all() {
+			// Selective lists read ahead, so that few matches don't mean many rounds.
+			rng.Limit = max(rng.Limit, 512)
+		}
+		res, err := s.store.Range(ctx, rng)
+		if err != nil {
+			return nil, listError(err, revision, continued)
+		}
+		out.revision = res.Revision
+		rng.Revision = res.Revision
+		for i, e := range res.Entries {
+			obj, err := sel.res.object(e)
+			if err != nil {
+				return nil, asStatus(err)
+			}
+			if sel.matches(obj) {
+				out.items = append(out.items, found{e, obj})
+			}
+			if limit > 0 && len(out.items) == limit && (i+1 < len(res.Entries) || res.More) {
+				return out, out.more(sel, e.Key, res.Count-i-1)
+			}
+		}
+		if !res.More {
+			return out, nil
+		}
+		rng.Key = res.Entries[len(res.Entries)-1].Key + "\x00"
+	}
+}
+
+// more notes that the list goes on after key, with so many keys to come.
+func (l *listed) more(sel *selector, key string, left int) error {
+	token, err := encodeContinue(sel, l.revision, key)
+	l.next = token
+	if sel.all() {
+		n := int64(left)
+		l.remaining = &n
+	}
+	return err
+}
+
+func listError(err error, revision int64, continued bool) error {
+	if errors.Is(err, store.ErrFutureRevision) {
+		return tooLargeVersion(revision, 0)
+	}
+	if continued && errors.Is(err, store.ErrCompacted) {
+		return apierrors.NewResourceExpired("The provided continue parameter is too old to display a consistent list result. You must start a new list without the continue parameter.")
+	}
+	return storeError(err, revision)
+}
+
+// continueToken is the token's content; Kubernetes has the same.
+type continueToken struct {
+	APIVersion      string `json:"v"`
+	ResourceVersion int64  `json:"rv"`
+	StartKey        string `json:"start"`
+}
+
+const continueVersion = "meta.k8s.io/v1"
+
+func encodeContinue(sel *selector, revision int64, last string) (string, error) {
+	b, err := json.Marshal(continueToken{continueVersion, revision, strings.TrimPrefix(last, sel.res.prefix) + "\x00"})
+	return base64.RawURLEncoding.EncodeToString(b), err
+}
+
+func decodeContinue(token string, sel *selector) (int64, string, error) {
+	var t continueToken
+	b, err := base64.RawURLEncoding.DecodeString(token)
+	if err == nil {
+		err = json.Unmarshal(b, &t)
+	}
+	key := sel.res.prefix + t.StartKey
+	switch {
+	case err != nil:
+		return 0, "", badRequest("continue key is not valid: %v", err)
+	case t.APIVersion != continueVersion:
+		return 0, "", badRequest("continue key is not valid: server does not recognize this encoded version %q", t.APIVersion)
+	case t.ResourceVersion <= 0 || t.StartKey == "":
+		return 0, "", badRequest("continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
+	case key < sel.key || sel.end == "" || key >= sel.end:
+		return 0, "", badRequest("continue key is not valid: it belongs to another list")
+	}
+	return t.ResourceVersion, key, nil
+}

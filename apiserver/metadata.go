@@ -1,0 +1,106 @@
+package apiserver
+
+import (
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilrand "k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/inboard/inboard/apiserver/client"
+)
+
+var metadataPath = field.NewPath("metadata")
+
+// now returns the time as metadata keeps it: in seconds.
+func (s *Server) timestamp() metav1.Time { return metav1.NewTime(time.Unix(s.now().Unix(), 0)) }
+
+// nameValidator returns the row's rule for names.
+func (r *resource) nameValidator() validation.ValidateNameFunc {
+	if r.NameIsValid != nil {
+		return r.NameIsValid
+	}
+	return validation.NameIsDNSSubdomain
+}
+
+// beginMetadata sets the metadata of a new object that is not the client's to choose.
+func (s *Server) beginMetadata(rq *request, obj client.Object) {
+	obj.SetUID(uuid.NewUUID())
+	obj.SetCreationTimestamp(s.timestamp())
+	obj.SetDeletionTimestamp(nil)
+	obj.SetDeletionGracePeriodSeconds(nil)
+	obj.SetSelfLink("")
+	obj.SetManagedFields(nil)
+	obj.SetGeneration(0)
+	if rq.res.Generation {
+		obj.SetGeneration(1)
+	}
+}
+
+// Names made from generateName end in five random characters and fit a label.
+const (
+	randomLength  = 5
+	maxNameLength = 63
+)
+
+func generateName(base string) string {
+	if max := maxNameLength - randomLength; len(base) > max {
+		base = base[:max]
+	}
+	return base + utilrand.String(randomLength)
+}
+
+// keepMetadata makes an update keep the metadata that is not the client's to change. What it leaves is
+// validated against the old.
+func keepMetadata(obj, old client.Object) {
+	obj.SetGeneration(old.GetGeneration())
+	obj.SetSelfLink(old.GetSelfLink())
+	obj.SetManagedFields(old.GetManagedFields())
+	obj.SetGenerateName(old.GetGenerateName())
+	obj.SetDeletionTimestamp(old.GetDeletionTimestamp())
+	obj.SetDeletionGracePeriodSeconds(old.GetDeletionGracePeriodSeconds())
+	if obj.GetUID() == "" {
+		obj.SetUID(old.GetUID())
+	}
+	obj.SetCreationTimestamp(old.GetCreationTimestamp())
+}
+
+// sameNamespace makes the object's namespace the request's.
+func (rq *request) sameNamespace(obj client.Object) error {
+	switch ns := obj.GetNamespace(); {
+	case !rq.res.Namespaced:
+		// Like kube-apiserver, forget a namespace where there are none.
+		obj.SetNamespace("")
+	case rq.ref.Namespace == "":
+		return badRequest("an empty namespace may not be set during creation")
+	case ns == "":
+		obj.SetNamespace(rq.ref.Namespace)
+	case ns != rq.ref.Namespace:
+		return badRequest("the namespace of the provided object does not match the namespace sent on the request")
+	}
+	return nil
+}
+
+// sameName makes the object's name the request's.
+func (rq *request) sameName(obj client.Object) error {
+	switch name := obj.GetName(); name {
+	case "":
+		obj.SetName(rq.ref.Name)
+		if rq.verb == verbPatch {
+			return nil
+		}
+		return badRequest("the name of the object (%s) does not match the name on the URL (%s)", name, rq.ref.Name)
+	case rq.ref.Name:
+		return nil
+	default:
+		return badRequest("the name of the object (%s) does not match the name on the URL (%s)", name, rq.ref.Name)
+	}
+}
+
+// checkPreconditions compares what an update or deletion was meant for with what is stored.
+func uidMismatch(got, want any) error {
+	return fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", want, got) //nolint:staticcheck // the API's text
+}

@@ -1,0 +1,173 @@
+package apiserver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/mergepatch"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/yaml"
+
+	"github.com/inboard/inboard/apiserver/client"
+)
+
+// maxJSONPatchOps bounds the operations of a JSON patch, as kube-apiserver does.
+const maxJSONPatchOps = 10000
+
+// patch is a PATCH of the object or of one of its subresources.
+func (s *Server) patch(ctx context.Context, rq *request, pt types.PatchType, patch []byte, opts *metav1.PatchOptions) (f found, created bool, err error) {
+	if err := rq.one(); err != nil {
+		return found{}, false, err
+	}
+	if err := rq.checkSubresource(); err != nil {
+		return found{}, false, err
+	}
+	apply, err := newPatcher(pt, patch)
+	if err != nil {
+		return found{}, false, err
+	}
+	f, err = s.update(ctx, rq, func(old client.Object) (runtime.Object, error) {
+		body, err := s.patched(rq, apply, old, opts)
+		if err != nil {
+			return nil, err
+		}
+		return body, rq.samePatched(body)
+	})
+	return f, false, err
+}
+
+// samePatched sees to it that a patch leaves the object's name and namespace alone.
+func (rq *request) samePatched(body runtime.Object) error {
+	obj, ok := body.(client.Object)
+	if !ok {
+		return badRequest("the patched object is a %T, which has no metadata", body)
+	}
+	if err := rq.sameName(obj); err != nil {
+		return err
+	}
+	return rq.sameNamespace(obj)
+}
+
+// patcher applies a patch to the JSON of an object; sample is of the object's Go type.
+type patcher func(doc []byte, sample runtime.Object) ([]byte, error)
+
+func newPatcher(pt types.PatchType, patch []byte) (patcher, error) {
+	switch pt {
+	case types.JSONPatchType:
+		return newJSONPatcher(patch)
+	case types.MergePatchType:
+		patch, err := jsonDocument(patch)
+		if err != nil {
+			return nil, err
+		}
+		return func(doc []byte, _ runtime.Object) ([]byte, error) { return jsonpatch.MergePatch(doc, patch) }, nil
+	case types.StrategicMergePatchType:
+		patch, err := jsonDocument(patch)
+		if err != nil {
+			return nil, err
+		}
+		return func(doc []byte, sample runtime.Object) ([]byte, error) {
+			return strategicpatch.StrategicMergePatch(doc, patch, sample)
+		}, nil
+	}
+	return nil, unsupportedPatch(pt)
+}
+
+func unsupportedPatch(pt types.PatchType) error {
+	supported := []types.PatchType{types.JSONPatchType, types.MergePatchType, types.StrategicMergePatchType}
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusUnsupportedMediaType, Reason: metav1.StatusReasonUnsupportedMediaType,
+		Message: fmt.Sprintf("the body of the request was in an unknown format - accepted media types include: %s, %s, %s (got %q)",
+			supported[0], supported[1], supported[2], pt),
+	}}
+}
+
+// jsonDocument checks that a patch is a JSON object; YAML is turned into it.
+func jsonDocument(patch []byte) ([]byte, error) {
+	var doc map[string]any
+	if err := json.Unmarshal(patch, &doc); err == nil {
+		return patch, nil
+	}
+	converted, err := yaml.YAMLToJSON(patch)
+	if err == nil {
+		err = json.Unmarshal(converted, &doc)
+	}
+	if err != nil || doc == nil {
+		return nil, badRequest("error decoding patch: %v", jsonError(err))
+	}
+	return converted, nil
+}
+
+func jsonError(err error) error {
+	if err == nil {
+		return errors.New("it is not an object")
+	}
+	return err
+}
+
+func newJSONPatcher(patch []byte) (patcher, error) {
+	ops, err := jsonpatch.DecodePatch(patch)
+	if err != nil {
+		return nil, badRequest("error decoding patch: %v", err)
+	}
+	if len(ops) > maxJSONPatchOps {
+		return nil, apierrors.NewRequestEntityTooLargeError(
+			fmt.Sprintf("The allowed maximum operations in a JSON patch is %d, got %d", maxJSONPatchOps, len(ops)))
+	}
+	return func(doc []byte, _ runtime.Object) ([]byte, error) {
+		out, err := ops.Apply(doc)
+		if err != nil {
+			return nil, apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "", rqNone, "", err.Error(), 0, false)
+		}
+		return out, nil
+	}, nil
+}
+
+// patched returns the object that the patch makes of what the request names.
+func (s *Server) patched(rq *request, apply patcher, old client.Object, opts *metav1.PatchOptions) (runtime.Object, error) {
+	before, err := s.view(rq, old)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := json.Marshal(before)
+	if err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
+	after, err := apply(doc, before)
+	switch {
+	case errors.Is(err, mergepatch.ErrBadJSONDoc), errors.Is(err, mergepatch.ErrBadPatchFormatForPrimitiveList),
+		errors.Is(err, mergepatch.ErrBadPatchFormatForRetainKeys), errors.Is(err, mergepatch.ErrBadPatchFormatForSetElementOrderList),
+		errors.Is(err, mergepatch.ErrUnsupportedStrategicMergePatchFormat):
+		return nil, badRequest("%v", err)
+	case err != nil:
+		return nil, patchError(rq, err)
+	}
+	body := emptyLike(before)
+	err = s.decodeStrictly(rq, after, body, opts.FieldValidation)
+	var status *apierrors.StatusError
+	if err != nil && !errors.As(err, &status) {
+		return nil, apierrors.NewInvalid(rq.res.GroupVersionKind.GroupKind(), rq.ref.Name,
+			field.ErrorList{field.Invalid(field.NewPath("patch"), "", err.Error())})
+	}
+	if err == nil {
+		body.GetObjectKind().SetGroupVersionKind(before.GetObjectKind().GroupVersionKind())
+	}
+	return body, err
+}
+
+func patchError(rq *request, err error) error {
+	var status *apierrors.StatusError
+	if errors.As(err, &status) {
+		return err
+	}
+	return apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, rq.verb, rq.res.gr, rq.ref.Name, err.Error(), 0, false)
+}

@@ -1,0 +1,113 @@
+package apiserver
+
+import (
+	"context"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/inboard/inboard/apiserver/client"
+)
+
+// Identity is who makes a request.
+type Identity struct {
+	User   string
+	Groups []string
+	UID    string
+	Extra  map[string][]string
+}
+
+// Verbs of requests for resources, as authorizers and a row's Verbs name them.
+const (
+	verbGet              = "get"
+	verbList             = "list"
+	verbWatch            = "watch"
+	verbCreate           = "create"
+	verbUpdate           = "update"
+	verbPatch            = "patch"
+	verbDelete           = "delete"
+	verbDeleteCollection = "deletecollection"
+)
+
+var allVerbs = []string{verbCreate, verbDelete, verbDeleteCollection, verbGet, verbList, verbPatch, verbUpdate, verbWatch}
+
+// verbs returns what may be done with a resource.
+func (r *resource) verbs() []string {
+	if r.Verbs == nil {
+		return allVerbs
+	}
+	return r.Verbs
+}
+
+func (r *resource) serves(verb string) bool {
+	return r.Verbs == nil || slices.Contains(r.Verbs, verb)
+}
+
+// request is one request on its way through the pipeline, wherever it came from.
+type request struct {
+	user *Identity
+	verb string
+	ref  client.Ref
+	res  *resource
+	// dryRun stops short of storing anything.
+	dryRun bool
+	// warn receives warnings for the client; it is never nil.
+	warn func(text string)
+}
+
+func noWarnings(string) {}
+
+// begin finds the resource of a request and asks whether the user may do what it asks.
+func (s *Server) begin(ctx context.Context, user *Identity, verb string, ref client.Ref) (*request, error) {
+	res := s.table.byResource[ref.GroupVersionResource]
+	if res == nil {
+		return nil, apierrors.NewGenericServerResponse(404, verb, ref.GroupResource(), ref.Name, "404 page not found", 0, true)
+	}
+	if !res.Namespaced && ref.Namespace != "" {
+		return nil, badRequest("%s are not namespaced, but the request names the namespace %q", ref.GroupResource(), ref.Namespace)
+	}
+	rq := &request{user: user, verb: verb, ref: ref, res: res, warn: noWarnings}
+	if err := s.authorize(ctx, rq); err != nil {
+		return nil, err
+	}
+	if ref.Subresource == "" && !res.serves(verb) {
+		return nil, apierrors.NewMethodNotSupported(res.gr, verb)
+	}
+	return rq, nil
+}
+
+// one checks that the request names one object.
+func (rq *request) one() error {
+	if rq.ref.Name == "" {
+		return badRequest("the request to %s %s names no object", rq.verb, rq.res.gr)
+	}
+	if rq.res.Namespaced && rq.ref.Namespace == "" {
+		return badRequest("an empty namespace may not be set when a resource name is provided")
+	}
+	return nil
+}
+
+// key returns the key of the object that the request names.
+func (rq *request) key() string { return rq.res.key(rq.ref.Namespace, rq.ref.Name) }
+
+// qualified returns the resource with its subresource, as messages name it.
+func (rq *request) qualified() schema.GroupResource {
+	gr := rq.res.gr
+	if rq.ref.Subresource != "" {
+		gr.Resource += "/" + rq.ref.Subresource
+	}
+	return gr
+}
+
+// setDryRun reads the dryRun option.
+func (rq *request) setDryRun(values []string) error {
+	for _, v := range values {
+		if v != metav1.DryRunAll {
+			return badRequest("dryRun: Unsupported value: %q: supported values: %q", v, metav1.DryRunAll)
+		}
+		rq.dryRun = true
+	}
+	return nil
+}

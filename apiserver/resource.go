@@ -1,0 +1,197 @@
+package apiserver
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/store"
+)
+
+// keyRoot is what all keys of objects begin with.
+const keyRoot = "/registry/"
+
+// resource is a row of the table with what the server derives from it.
+type resource struct {
+	Kind
+	gvr schema.GroupVersionResource
+	gr  schema.GroupResource
+	// prefix begins the keys of the resource's objects, "/registry/core/pods/".
+	prefix string
+	typ    reflect.Type
+	// spec are the indices of the struct fields that are neither type, metadata nor status.
+	spec   []int
+	status int
+	decode func(*store.Entry) (any, error)
+}
+
+// table finds resources.
+type table struct {
+	byResource map[schema.GroupVersionResource]*resource
+	byKind     map[schema.GroupVersionKind]*resource
+	byType     map[reflect.Type]*resource
+	ordered    []*resource
+}
+
+func newTable(kinds []Kind) (*table, error) {
+	t := &table{
+		byResource: map[schema.GroupVersionResource]*resource{},
+		byKind:     map[schema.GroupVersionKind]*resource{},
+		byType:     map[reflect.Type]*resource{},
+	}
+	for _, k := range kinds {
+		r, err := newResource(k)
+		if err != nil {
+			return nil, err
+		}
+		if t.byResource[r.gvr] != nil {
+			return nil, fmt.Errorf("apiserver: Config.Kinds has %s twice", r.gvr)
+		}
+		if t.byKind[k.GroupVersionKind] != nil {
+			return nil, fmt.Errorf("apiserver: Config.Kinds has %s twice", k.GroupVersionKind)
+		}
+		t.byResource[r.gvr] = r
+		t.byKind[k.GroupVersionKind] = r
+		if t.byType[r.typ] == nil {
+			t.byType[r.typ] = r
+		}
+		t.ordered = append(t.ordered, r)
+	}
+	return t, nil
+}
+
+func newResource(k Kind) (*resource, error) {
+	switch {
+	case k.GroupVersionKind.Kind == "" || k.Version == "" || k.Resource == "":
+		return nil, fmt.Errorf("apiserver: Config.Kinds has the row %v %q without a kind, version or resource", k.GroupVersionKind, k.Resource)
+	case k.Object == nil || k.List == nil:
+		return nil, fmt.Errorf("apiserver: the row of %s has no Object or List", k.GroupVersionKind)
+	}
+	if k.Singular == "" {
+		k.Singular = strings.ToLower(k.GroupVersionKind.Kind)
+	}
+	group := k.Group
+	if group == "" {
+		group = "core"
+	}
+	r := &resource{Kind: k, gvr: k.ResourceRef(), prefix: keyRoot + group + "/" + k.Resource + "/", status: -1}
+	r.gr = r.gvr.GroupResource()
+	r.typ = reflect.TypeOf(k.Object)
+	if r.typ.Kind() != reflect.Pointer || r.typ.Elem().Kind() != reflect.Struct {
+		return nil, fmt.Errorf("apiserver: the Object of %s is a %s, not a pointer to a struct", k.GroupVersionKind, r.typ)
+	}
+	for i := range r.typ.Elem().NumField() {
+		switch r.typ.Elem().Field(i).Name {
+		case "TypeMeta", "ObjectMeta":
+		case "Status":
+			r.status = i
+		default:
+			r.spec = append(r.spec, i)
+		}
+	}
+	if k.Status && r.status < 0 {
+		return nil, fmt.Errorf("apiserver: the row of %s has a status subresource, its Go type has no field Status", k.GroupVersionKind)
+	}
+	r.decode = r.decodeEntry
+	return r, nil
+}
+
+// new returns an empty object with its type set.
+func (r *resource) new() client.Object {
+	obj := reflect.New(r.typ.Elem()).Interface().(client.Object)
+	obj.GetObjectKind().SetGroupVersionKind(r.GroupVersionKind)
+	return obj
+}
+
+// key returns the key of an object.
+func (r *resource) key(namespace, name string) string {
+	if !r.Namespaced {
+		return r.prefix + name
+	}
+	return r.prefix + namespace + "/" + name
+}
+
+// scope returns the prefix of the keys of a namespace's objects, or of all for "".
+func (r *resource) scope(namespace string) string {
+	if !r.Namespaced || namespace == "" {
+		return r.prefix
+	}
+	return r.prefix + namespace + "/"
+}
+
+// copyStatus makes dst's status the one of src, or the zero status when src is nil. What dst had is
+// not touched: its memory may be shared with src.
+func (r *resource) copyStatus(dst, src client.Object) {
+	if r.status < 0 {
+		return
+	}
+	to := reflect.ValueOf(dst).Elem().Field(r.status)
+	if src == nil {
+		to.SetZero()
+		return
+	}
+	to.Set(reflect.ValueOf(src).Elem().Field(r.status))
+}
+
+// sameSpec tells whether two objects differ in nothing but type, metadata and status.
+func (r *resource) sameSpec(a, b client.Object) bool {
+	va, vb := reflect.ValueOf(a).Elem(), reflect.ValueOf(b).Elem()
+	for _, i := range r.spec {
+		if !apiequality.Semantic.DeepEqual(va.Field(i).Interface(), vb.Field(i).Interface()) {
+			return false
+		}
+	}
+	return true
+}
+
+// shallow returns a copy of obj that shares all but the metadata's own fields.
+func (r *resource) shallow(obj client.Object) client.Object {
+	c := reflect.New(r.typ.Elem())
+	c.Elem().Set(reflect.ValueOf(obj).Elem())
+	return c.Interface().(client.Object)
+}
+
+// own returns the caller's object as a copy of the resource's Go type.
+func (r *resource) own(obj runtime.Object) (client.Object, error) {
+	if obj == nil {
+		return nil, badRequest("the request has no object; want a %s", r.GroupVersionKind.Kind)
+	}
+	if reflect.TypeOf(obj) == r.typ {
+		c := obj.DeepCopyObject().(client.Object)
+		c.GetObjectKind().SetGroupVersionKind(r.GroupVersionKind)
+		return c, nil
+	}
+	u, ok := obj.(runtime.Unstructured)
+	if !ok {
+		return nil, badRequest("the object provided is a %T, not a %s", obj, r.typ)
+	}
+	if gvk := u.GetObjectKind().GroupVersionKind(); gvk != r.GroupVersionKind {
+		return nil, wrongKind(gvk, r.GroupVersionKind)
+	}
+	c := r.new()
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.UnstructuredContent(), c); err != nil {
+		return nil, badRequest("%v", err)
+	}
+	return c, nil
+}
+
+// resourceFor finds the resource of an object, as client.Mapper asks for.
+func (t *table) resourceFor(obj runtime.Object) (*resource, error) {
+	if r := t.byType[reflect.TypeOf(obj)]; r != nil {
+		return r, nil
+	}
+	gvk := obj.GetObjectKind().GroupVersionKind()
+	if r := t.byKind[gvk]; r != nil {
+		return r, nil
+	}
+	if gvk.Empty() {
+		gvk.Kind = fmt.Sprintf("%T", obj)
+	}
+	return nil, &meta.NoKindMatchError{GroupKind: gvk.GroupKind(), SearchedVersions: []string{gvk.Version}}
+}

@@ -1,0 +1,94 @@
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/inboard/inboard/apiserver/client"
+)
+
+// systemUser is who the server itself writes as.
+var systemUser = &Identity{User: "system:apiserver", Groups: []string{GroupMasters}}
+
+// keepEvery is the pause between two rounds of the server's own housekeeping.
+const keepEvery = time.Minute
+
+// Run makes what every cluster has, closes Ready, and keeps house until ctx ends: it removes Events
+// past their time and restores the objects that the server keeps itself. It returns when all that it
+// started has stopped; the error is nil on cancel.
+func (s *Server) Run(ctx context.Context) error {
+	if err := s.bootstrap(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	s.readyOnce.Do(func() { close(s.ready) })
+	var wg sync.WaitGroup
+	for name, round := range map[string]func(context.Context) error{
+		"system objects": s.bootstrap,
+		"event expiry":   s.expireEvents,
+	} {
+		wg.Go(func() { s.every(ctx, name, round) })
+	}
+	wg.Wait()
+	return nil
+}
+
+// every runs a round of housekeeping now and then until ctx ends.
+func (s *Server) every(ctx context.Context, name string, round func(context.Context) error) {
+	tick := time.NewTicker(keepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := round(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.Logger.Warn("housekeeping failed; trying again", "what", name, "error", err)
+		}
+	}
+}
+
+// bootstrap makes the system's own objects, as far as their kinds are served.
+func (s *Server) bootstrap(ctx context.Context) error {
+	if s.table.byResource[namespacesResource] == nil {
+		return nil
+	}
+	for _, name := range systemNamespaces {
+		if err := s.ensureNamespace(ctx, name); err != nil {
+			return fmt.Errorf("apiserver: making the namespace %s: %w", name, err)
+		}
+	}
+	return s.advertise(ctx)
+}
+
+// ensureNamespace makes a namespace unless it exists.
+func (s *Server) ensureNamespace(ctx context.Context, name string) error {
+	obj, _, err := s.lookup(ctx, s.table.byResource[namespacesResource], "", name)
+	if err != nil || obj != nil {
+		return err
+	}
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	_, err = s.systemCreate(ctx, client.Ref{GroupVersionResource: namespacesResource}, ns)
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return err
+}
+
+// systemCreate stores an object of the server's own; obj becomes the server's.
+func (s *Server) systemCreate(ctx context.Context, ref client.Ref, obj client.Object) (found, error) {
+	rq, err := s.begin(ctx, systemUser, verbCreate, ref)
+	if err != nil {
+		return found{}, err
+	}
+	return s.create(ctx, rq, obj)
+}

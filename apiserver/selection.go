@@ -1,0 +1,143 @@
+package apiserver
+
+import (
+	"fmt"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
+	listvalidation "k8s.io/apimachinery/pkg/apis/meta/internalversion/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/selection"
+
+	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/store"
+)
+
+// selector is what a list or watch asks for: a range of keys, and conditions on the objects in it.
+type selector struct {
+	res      *resource
+	key, end string // end is empty when only one object can match
+	labels   labels.Selector
+	fields   []fieldCondition
+}
+
+type fieldCondition struct {
+	get   func(client.Object) string
+	value string
+	not   bool
+}
+
+// newSelector reads the selectors of a list or watch.
+func (rq *request) newSelector(opts *metav1.ListOptions) (*selector, error) {
+	res := rq.res
+	sel := &selector{res: res, labels: labels.Everything(), key: res.scope(rq.ref.Namespace)}
+	if opts.LabelSelector != "" {
+		l, err := labels.Parse(opts.LabelSelector)
+		if err != nil {
+			return nil, badRequest("unable to parse requirement: %v", strings.TrimPrefix(err.Error(), "unable to parse requirement: "))
+		}
+		sel.labels = l
+	}
+	namespace, name := rq.ref.Namespace, rq.ref.Name
+	if opts.FieldSelector != "" {
+		f, err := fields.ParseSelector(opts.FieldSelector)
+		if err != nil {
+			return nil, badRequest("%v", err)
+		}
+		for _, r := range f.Requirements() {
+			if err := sel.require(r, opts); err != nil {
+				return nil, err
+			}
+			if r.Operator == selection.NotEquals {
+				continue
+			}
+			switch {
+			case r.Field == "metadata.name" && name == "":
+				name = r.Value
+			case r.Field == "metadata.namespace" && namespace == "" && res.Namespaced && r.Value != "":
+				namespace, sel.key = r.Value, res.scope(r.Value)
+			}
+		}
+	}
+	if name != "" && (namespace != "" || !res.Namespaced) {
+		sel.key = res.key(namespace, name)
+		return sel, nil
+	}
+	sel.end = store.PrefixEnd(sel.key)
+	return sel, nil
+}
+
+// require adds a condition on a field.
+func (sel *selector) require(r fields.Requirement, opts *metav1.ListOptions) error {
+	get := sel.res.field(r.Field)
+	if get == nil {
+		return badRequest("Unable to find %q that match label selector %q, field selector %q: field label not supported: %s",
+			sel.res.gvr.String(), opts.LabelSelector, opts.FieldSelector, r.Field)
+	}
+	sel.fields = append(sel.fields, fieldCondition{get: get, value: r.Value, not: r.Operator == selection.NotEquals})
+	return nil
+}
+
+// field returns the function that reads a field for field selectors, nil when there is none.
+func (r *resource) field(name string) func(client.Object) string {
+	switch {
+	case name == "metadata.name":
+		return func(o client.Object) string { return o.GetName() }
+	case name == "metadata.namespace" && r.Namespaced:
+		return func(o client.Object) string { return o.GetNamespace() }
+	}
+	return r.Fields[name]
+}
+
+// all tells that every object in the range matches.
+func (sel *selector) all() bool { return len(sel.fields) == 0 && sel.labels.Empty() }
+
+// matches tells whether an object is asked for.
+func (sel *selector) matches(obj client.Object) bool {
+	for i := range sel.fields {
+		f := &sel.fields[i]
+		if (f.get(obj) == f.value) == f.not {
+			return false
+		}
+	}
+	return sel.labels.Empty() || sel.labels.Matches(labels.Set(obj.GetLabels()))
+}
+
+// checkListOptions refuses combinations of options that Kubernetes refuses.
+func checkListOptions(opts *metav1.ListOptions, watch bool) error {
+	internal := &internalversion.ListOptions{
+		Watch: watch, Limit: opts.Limit, Continue: opts.Continue,
+		ResourceVersion: opts.ResourceVersion, ResourceVersionMatch: opts.ResourceVersionMatch,
+		SendInitialEvents: opts.SendInitialEvents, AllowWatchBookmarks: opts.AllowWatchBookmarks,
+	}
+	if errs := listvalidation.ValidateListOptions(internal, true); len(errs) > 0 {
+		return apierrors.NewInvalid(schema.GroupKind{Group: metav1.GroupName, Kind: "ListOptions"}, "", errs)
+	}
+	if opts.Limit < 0 {
+		return badRequest("limit: Invalid value: %d: must be greater than or equal to 0", opts.Limit)
+	}
+	return nil
+}
+
+// listKind returns the kind of a resource's lists.
+func (r *resource) listKind() metav1.TypeMeta {
+	apiVersion, kind := r.GroupVersionKind.ToAPIVersionAndKind()
+	return metav1.TypeMeta{APIVersion: apiVersion, Kind: kind + "List"}
+}
+
+// keyName returns the name of the object at a key.
+func (r *resource) keyName(key string) (namespace, name string, err error) {
+	rest, ok := strings.CutPrefix(key, r.prefix)
+	if !ok {
+		return "", "", fmt.Errorf("apiserver: %q is no key of %s", key, r.gr)
+	}
+	if !r.Namespaced {
+		return "", rest, nil
+	}
+	namespace, name, _ = strings.Cut(rest, "/")
+	return namespace, name, nil
+}

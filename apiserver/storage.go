@@ -1,0 +1,110 @@
+package apiserver
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/store"
+)
+
+// protoMagic begins values in Kubernetes' protobuf storage form: a runtime.Unknown follows, as in
+// etcd under a kube-apiserver. Values of types without protobuf are JSON.
+var protoMagic = []byte("k8s\x00")
+
+// protoMessage is what the types of k8s.io/api have.
+type protoMessage interface {
+	Marshal() ([]byte, error)
+	Unmarshal([]byte) error
+}
+
+// maxObject is the largest stored size of an object in bytes, as etcd's default is.
+const maxObject = 1536 << 10
+
+// encode returns the storage form of an object. Its resourceVersion is the revision of its key, so it
+// is not part of the value.
+func (r *resource) encode(obj client.Object) ([]byte, error) {
+	version := obj.GetResourceVersion()
+	if version != "" {
+		obj.SetResourceVersion("")
+		defer obj.SetResourceVersion(version)
+	}
+	m, ok := obj.(protoMessage)
+	if !ok {
+		return json.Marshal(obj)
+	}
+	raw, err := m.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	apiVersion, kind := r.GroupVersionKind.ToAPIVersionAndKind()
+	u := runtime.Unknown{TypeMeta: runtime.TypeMeta{APIVersion: apiVersion, Kind: kind}, Raw: raw}
+	buf := make([]byte, len(protoMagic)+u.Size())
+	copy(buf, protoMagic)
+	if _, err := u.MarshalTo(buf[len(protoMagic):]); err != nil {
+		return nil, err
+	}
+	return buf, nil
+}
+
+// decodeValue turns a stored value into a new object.
+func (r *resource) decodeValue(value []byte) (client.Object, error) {
+	obj := r.new()
+	if !bytes.HasPrefix(value, protoMagic) {
+		if err := json.Unmarshal(value, obj); err != nil {
+			return nil, err
+		}
+		return obj, nil
+	}
+	m, ok := obj.(protoMessage)
+	if !ok {
+		return nil, fmt.Errorf("%T has no protobuf form", obj)
+	}
+	var u runtime.Unknown
+	if err := u.Unmarshal(value[len(protoMagic):]); err != nil {
+		return nil, err
+	}
+	if err := m.Unmarshal(u.Raw); err != nil {
+		return nil, err
+	}
+	obj.GetObjectKind().SetGroupVersionKind(r.GroupVersionKind)
+	return obj, nil
+}
+
+// decodeEntry is the function that store.Entry.Decoded calls.
+func (r *resource) decodeEntry(e *store.Entry) (any, error) {
+	obj, err := r.decodeValue(e.Value)
+	if err != nil {
+		return nil, fmt.Errorf("apiserver: the stored object %s is damaged: %w", e.Key, err)
+	}
+	obj.SetResourceVersion(formatVersion(e.ModRevision))
+	return obj, nil
+}
+
+// object returns the entry's object, which is shared by all readers.
+func (r *resource) object(e *store.Entry) (client.Object, error) {
+	v, err := e.Decoded(r.decode)
+	if err != nil {
+		return nil, err
+	}
+	return v.(client.Object), nil
+}
+
+func formatVersion(rev int64) string { return strconv.FormatInt(rev, 10) }
+
+// parseVersion reads a resourceVersion; "" is 0.
+func parseVersion(s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(s, 10, 63)
+	if err != nil {
+		return 0, errors.New("invalid resource version")
+	}
+	return int64(n), nil
+}

@@ -1,0 +1,50 @@
+package apiserver
+
+import (
+	"reflect"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	kjson "sigs.k8s.io/json"
+)
+
+// rqNone stands in messages for no resource in particular.
+var rqNone schema.GroupResource
+
+// decodeStrictly decodes JSON into an object. Unknown and duplicate fields are an error, a warning or
+// nothing, as fieldValidation asks for.
+func (s *Server) decodeStrictly(rq *request, data []byte, into runtime.Object, fieldValidation string) error {
+	switch fieldValidation {
+	case metav1.FieldValidationIgnore:
+		return kjson.UnmarshalCaseSensitivePreserveInts(data, into)
+	case "", metav1.FieldValidationWarn, metav1.FieldValidationStrict:
+	default:
+		return badRequest("fieldValidation: Unsupported value: %q: supported values: \"Ignore\", \"Warn\", \"Strict\"", fieldValidation)
+	}
+	strict, err := kjson.UnmarshalStrict(data, into)
+	if err != nil {
+		return err
+	}
+	if fieldValidation == metav1.FieldValidationStrict && len(strict) > 0 {
+		return strictError(strict)
+	}
+	for _, e := range strict {
+		rq.warn(e.Error())
+	}
+	return nil
+}
+
+func strictError(errs []error) error {
+	texts := make([]string, len(errs))
+	for i, e := range errs {
+		texts[i] = e.Error()
+	}
+	return badRequest("strict decoding error: %s", strings.Join(texts, ", "))
+}
+
+// emptyLike returns an empty object of the same Go type.
+func emptyLike(obj runtime.Object) runtime.Object {
+	return reflect.New(reflect.TypeOf(obj).Elem()).Interface().(runtime.Object)
+}

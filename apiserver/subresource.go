@@ -1,0 +1,133 @@
+package apiserver
+
+import (
+	"context"
+
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/inboard/inboard/apiserver/client"
+)
+
+// view returns what the request's client gets to see of a shared object, as its own.
+func (s *Server) view(rq *request, obj client.Object) (runtime.Object, error) {
+	switch sub := rq.ref.Subresource; {
+	case sub == "", sub == "status" && rq.res.Status:
+		return obj.DeepCopyObject(), nil
+	case sub == "scale" && rq.res.Scale != nil:
+		return scaleOf(rq.res, obj), nil
+	case rq.res.Subresources[sub].Merge != nil:
+		return obj.DeepCopyObject(), nil
+	}
+	return nil, rq.noSubresource()
+}
+
+// serves tells whether the subresource of a GET, PUT or PATCH exists.
+func (rq *request) checkSubresource() error {
+	switch sub := rq.ref.Subresource; {
+	case sub == "", sub == "status" && rq.res.Status, sub == "scale" && rq.res.Scale != nil, rq.res.Subresources[sub].Merge != nil:
+		return nil
+	}
+	return rq.noSubresource()
+}
+
+func (rq *request) noSubresource() error {
+	if rq.res.Subresources[rq.ref.Subresource].Create != nil {
+		return apierrors.NewMethodNotSupported(rq.qualified(), rq.verb)
+	}
+	return apierrors.NewGenericServerResponse(404, rq.verb, rq.qualified(), rq.ref.Name, "404 page not found", 0, true)
+}
+
+func scaleOf(r *resource, obj client.Object) *autoscalingv1.Scale {
+	replicas, status, selector := r.Scale.Get(obj)
+	return &autoscalingv1.Scale{
+		TypeMeta: metav1.TypeMeta{APIVersion: autoscalingv1.SchemeGroupVersion.String(), Kind: "Scale"},
+		ObjectMeta: metav1.ObjectMeta{
+			Name: obj.GetName(), Namespace: obj.GetNamespace(), UID: obj.GetUID(),
+			ResourceVersion: obj.GetResourceVersion(), CreationTimestamp: obj.GetCreationTimestamp(),
+		},
+		Spec:   autoscalingv1.ScaleSpec{Replicas: replicas},
+		Status: autoscalingv1.ScaleStatus{Replicas: status, Selector: selector},
+	}
+}
+
+// ownBody returns the body of a PUT as the server's own copy.
+func (s *Server) ownBody(rq *request, obj runtime.Object) (runtime.Object, error) {
+	if err := rq.checkSubresource(); err != nil {
+		return nil, err
+	}
+	if rq.ref.Subresource != "scale" {
+		return rq.res.own(obj)
+	}
+	scale, ok := obj.(*autoscalingv1.Scale)
+	if !ok {
+		return nil, badRequest("the object provided is a %T, not an autoscaling/v1 Scale", obj)
+	}
+	return scale.DeepCopy(), nil
+}
+
+// createSubresource is a POST to a subresource; body is the server's own.
+func (s *Server) createSubresource(ctx context.Context, rq *request, body runtime.Object) (runtime.Object, error) {
+	sub, ok := rq.res.Subresources[rq.ref.Subresource]
+	if !ok || sub.Create == nil {
+		if rq.checkSubresource() == nil {
+			return nil, apierrors.NewMethodNotSupported(rq.qualified(), rq.verb)
+		}
+		return nil, rq.noSubresource()
+	}
+	if err := rq.one(); err != nil {
+		return nil, err
+	}
+	if m, ok := body.(client.Object); ok {
+		if err := rq.sameNamespace(m); err != nil {
+			return nil, err
+		}
+	}
+	return sub.Create(ctx, SubresourceRequest{
+		Ref: rq.ref, Body: body, DryRun: rq.dryRun,
+		Mutate: func(ctx context.Context, change func(client.Object) error) (client.Object, error) {
+			return s.mutate(ctx, rq, change)
+		},
+		Delete: func(ctx context.Context, opts metav1.DeleteOptions) error {
+			opts.DryRun = append(opts.DryRun, dryRunValues(rq.dryRun)...)
+			_, err := s.delete(ctx, rq.withVerb(verbDelete), &opts)
+			return err
+		},
+	})
+}
+
+func dryRunValues(dry bool) []string {
+	if dry {
+		return []string{metav1.DryRunAll}
+	}
+	return nil
+}
+
+func (rq *request) withVerb(verb string) *request {
+	c := *rq
+	c.verb, c.ref.Subresource = verb, ""
+	return &c
+}
+
+// mutate changes the object on behalf of one of its subresources.
+func (s *Server) mutate(ctx context.Context, rq *request, change func(client.Object) error) (client.Object, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, asStatus(err)
+		}
+		cur, err := s.read(ctx, rq)
+		if err != nil {
+			return nil, err
+		}
+		obj := cur.obj.DeepCopyObject().(client.Object)
+		if err := change(obj); err != nil {
+			return nil, err
+		}
+		done, f, err := s.swap(ctx, rq, obj, cur, nil)
+		if err != nil || done {
+			return f.obj, err
+		}
+	}
+}

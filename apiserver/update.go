@@ -1,0 +1,218 @@
+package apiserver
+
+import (
+	"context"
+	"reflect"
+
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validation"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/store"
+)
+
+// replace is a PUT of the object or of one of its subresources; body becomes the server's.
+func (s *Server) replace(ctx context.Context, rq *request, body runtime.Object) (f found, created bool, err error) {
+	if err := rq.one(); err != nil {
+		return found{}, false, err
+	}
+	obj, ok := body.(client.Object)
+	if !ok {
+		return found{}, false, badRequest("the object provided is a %T, which has no metadata", body)
+	}
+	if err := rq.sameName(obj); err != nil {
+		return found{}, false, err
+	}
+	if err := rq.sameNamespace(obj); err != nil {
+		return found{}, false, err
+	}
+	f, err = s.update(ctx, rq, func(old client.Object) (runtime.Object, error) {
+		return body.DeepCopyObject(), nil
+	})
+	if apierrors.IsNotFound(err) && rq.res.UpdateCreates && rq.ref.Subresource == "" && obj.GetUID() == "" && rq.isAboutObject(err) {
+		obj.SetResourceVersion("")
+		create := *rq
+		create.verb = verbCreate
+		if err := s.authorize(ctx, &create); err != nil {
+			return found{}, false, err
+		}
+		f, err = s.create(ctx, &create, obj)
+		return f, true, err
+	}
+	return f, false, err
+}
+
+// isAboutObject tells that a NotFound is about the object itself, not its namespace.
+func (rq *request) isAboutObject(err error) bool {
+	d := asStatus(err).ErrStatus.Details
+	return d != nil && d.Kind == rq.res.Resource && d.Name == rq.ref.Name
+}
+
+// update changes a stored object. Change returns what the client wants to be there, given what is:
+// old is shared, what is returned becomes the server's. It runs again when others change the object
+// meanwhile, unless the client named a resourceVersion.
+func (s *Server) update(ctx context.Context, rq *request, change func(old client.Object) (runtime.Object, error)) (found, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return found{}, asStatus(err)
+		}
+		cur, err := s.read(ctx, rq)
+		if err != nil {
+			return found{}, err
+		}
+		body, err := change(cur.obj)
+		if err != nil {
+			return found{}, err
+		}
+		obj, err := s.merge(rq, body, cur.obj)
+		if err != nil {
+			return found{}, err
+		}
+		done, f, err := s.finishUpdate(ctx, rq, obj, cur)
+		if err != nil || done {
+			return f, err
+		}
+	}
+}
+
+// merge makes the object that a write to the object or to a subresource results in.
+func (s *Server) merge(rq *request, body runtime.Object, old client.Object) (client.Object, error) {
+	if scale, ok := body.(*autoscalingv1.Scale); ok && rq.ref.Subresource == "scale" {
+		if err := rq.checkPreconditions(scale, old); err != nil {
+			return nil, err
+		}
+		if scale.Spec.Replicas < 0 {
+			return nil, apierrors.NewInvalid(autoscalingv1.SchemeGroupVersion.WithKind("Scale").GroupKind(), scale.Name, field.ErrorList{
+				field.Invalid(field.NewPath("spec", "replicas"), scale.Spec.Replicas, "must be greater than or equal to 0").WithOrigin("minimum")})
+		}
+		obj := old.DeepCopyObject().(client.Object)
+		rq.res.Scale.Set(obj, scale.Spec.Replicas)
+		return obj, nil
+	}
+	obj, ok := body.(client.Object)
+	if !ok || reflect.TypeOf(body) != rq.res.typ {
+		return nil, badRequest("the object provided is a %T, not a %s", body, rq.res.typ)
+	}
+	if err := rq.checkPreconditions(obj, old); err != nil {
+		return nil, err
+	}
+	return rq.mergeObject(obj, old), nil
+}
+
+func (rq *request) mergeObject(obj, old client.Object) client.Object {
+	res := rq.res
+	if rq.ref.Subresource == "" {
+		if res.Default != nil {
+			res.Default(obj)
+		}
+		if res.Status {
+			res.copyStatus(obj, old.DeepCopyObject().(client.Object))
+		}
+		return obj
+	}
+	c := old.DeepCopyObject().(client.Object)
+	if sub, ok := res.Subresources[rq.ref.Subresource]; ok && sub.Merge != nil {
+		sub.Merge(c, obj)
+		return c
+	}
+	if res.Default != nil {
+		res.Default(obj)
+	}
+	res.copyStatus(c, obj)
+	c.SetLabels(obj.GetLabels())
+	c.SetAnnotations(obj.GetAnnotations())
+	return c
+}
+
+// checkPreconditions compares the identity and version that the client sent with what is stored.
+func (rq *request) checkPreconditions(obj, old client.Object) error {
+	if uid := obj.GetUID(); uid != "" && uid != old.GetUID() {
+		return apierrors.NewConflict(rq.qualified(), rq.ref.Name, uidMismatch(old.GetUID(), uid))
+	}
+	version := obj.GetResourceVersion()
+	if version == "" || version == "0" {
+		if rq.res.ConditionalUpdate && rq.verb == verbUpdate {
+			return rq.invalid(old, field.ErrorList{field.Invalid(metadataPath.Child("resourceVersion"), 0, "must be specified for an update")})
+		}
+		return nil
+	}
+	if _, err := parseVersion(version); err != nil {
+		return rq.invalid(old, field.ErrorList{field.Invalid(metadataPath.Child("resourceVersion"), version, "invalid resource version")})
+	}
+	if version != old.GetResourceVersion() {
+		return apierrors.NewConflict(rq.res.gr, rq.ref.Name, errModified)
+	}
+	return nil
+}
+
+// finishUpdate runs an update through the rest of the pipeline. Done false means that the object was
+// changed meanwhile.
+func (s *Server) finishUpdate(ctx context.Context, rq *request, obj client.Object, cur found) (done bool, f found, err error) {
+	res, old := rq.res, cur.obj
+	keepMetadata(obj, old)
+	if !res.Namespaced {
+		obj.SetNamespace("")
+	}
+	obj.SetResourceVersion(old.GetResourceVersion())
+	guards, err := s.admit(ctx, rq, &AdmissionRequest{Operation: Update, Object: obj, Old: old})
+	if err != nil {
+		return false, found{}, err
+	}
+	isStatus := rq.ref.Subresource == "status"
+	if res.Prepare != nil && (rq.ref.Subresource == "" || rq.ref.Subresource == "scale") {
+		res.Prepare(obj, old)
+	}
+	if res.Generation && !isStatus && !res.sameSpec(obj, old) {
+		obj.SetGeneration(old.GetGeneration() + 1)
+	}
+	errs := validation.ValidateObjectMetaAccessorUpdate(obj, old, metadataPath)
+	switch {
+	case isStatus && res.ValidateStatus != nil:
+		errs = append(errs, res.ValidateStatus(obj, old)...)
+	case !isStatus && res.Validate != nil:
+		errs = append(errs, res.Validate(obj, old)...)
+	}
+	if err := rq.invalid(obj, errs); err != nil {
+		return false, found{}, err
+	}
+	if !isStatus {
+		rq.warnAbout(obj, old)
+	}
+	if res.released(obj, old) {
+		return s.remove(ctx, rq, cur, obj, guards)
+	}
+	return s.swap(ctx, rq, obj, cur, guards)
+}
+
+// released tells that nothing holds an object that is being deleted any more.
+func (r *resource) released(obj, old client.Object) bool {
+	grace := old.GetDeletionGracePeriodSeconds()
+	return old.GetDeletionTimestamp() != nil && (grace == nil || *grace == 0) &&
+		len(obj.GetFinalizers()) == 0 && (r.Held == nil || !r.Held(obj))
+}
+
+// swap stores the new state of an object if it is still in the state it was read in.
+func (s *Server) swap(ctx context.Context, rq *request, obj client.Object, cur found, guards []guard) (bool, found, error) {
+	claims, err := s.allocate(ctx, rq, obj, cur.obj)
+	if err != nil {
+		return false, found{}, err
+	}
+	value, err := rq.res.encode(obj)
+	if err != nil {
+		return false, found{}, apierrors.NewInternalError(err)
+	}
+	if len(value) > maxObject {
+		return false, found{}, tooLarge(rq, len(value))
+	}
+	key := rq.key()
+	if string(value) == string(cur.entry.Value) || apiequality.Semantic.DeepEqual(obj, cur.obj) {
+		// Nothing changes, so nothing is written, as in Kubernetes.
+		return true, cur, nil
+	}
+	txn := store.Txn{If: []store.Compare{store.IfModRevision(key, cur.entry.ModRevision)}, Then: []store.Op{store.OpPut(key, value)}}
+	return s.commit(ctx, rq, txn, guards, claims, obj)
+}

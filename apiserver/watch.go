@@ -1,0 +1,216 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/store"
+)
+
+// bookmarkEvery is the pause after which a watch without changes gets a bookmark.
+const bookmarkEvery = time.Minute
+
+// change is one event of a watch. Entry is nil when the object is not the state of one: for
+// bookmarks. All watchers share it.
+type change struct {
+	typ   watch.EventType
+	obj   client.Object
+	entry *store.Entry
+	// gone tells that obj is the last state of an object that is no longer there for the
+	// watcher: its encoding must be kept apart from the entry's own.
+	gone bool
+}
+
+// watcher is a cursor over the changes that a watch asks for. It needs no goroutine.
+type watcher struct {
+	sel       *selector
+	src       *store.Watcher
+	pending   []change
+	bookmarks bool
+	// sent is the revision that the client knows of.
+	sent int64
+}
+
+// watch begins a watch. The caller closes it.
+func (s *Server) watch(ctx context.Context, rq *request, opts *metav1.ListOptions) (*watcher, error) {
+	if err := checkListOptions(opts, true); err != nil {
+		return nil, err
+	}
+	sel, err := rq.newSelector(opts)
+	if err != nil {
+		return nil, err
+	}
+	revision, err := parseVersion(opts.ResourceVersion)
+	if err != nil {
+		return nil, badRequest("resourceVersion: Invalid value: %q: %v", opts.ResourceVersion, err)
+	}
+	w := &watcher{sel: sel, bookmarks: opts.AllowWatchBookmarks, sent: revision}
+	initial := revision == 0
+	if opts.SendInitialEvents != nil {
+		initial = *opts.SendInitialEvents
+	}
+	switch {
+	case initial:
+		err = s.watchInitial(ctx, w, opts)
+	case revision == 0:
+		w.sent = s.store.Revision()
+	}
+	if err != nil {
+		return nil, err
+	}
+	w.src, err = s.store.Watch(store.WatchConfig{Key: sel.key, End: sel.end, Revision: w.sent + 1, Prev: true})
+	if err != nil {
+		return nil, storeError(err, w.sent)
+	}
+	return w, nil
+}
+
+// watchInitial readies the events that tell what exists already.
+func (s *Server) watchInitial(ctx context.Context, w *watcher, opts *metav1.ListOptions) error {
+	if err := s.notOlderThan(ctx, opts.ResourceVersion); err != nil {
+		return err
+	}
+	l, err := s.collect(ctx, w.sel, 0, w.sel.key, 0)
+	if err != nil {
+		return err
+	}
+	w.sent = l.revision
+	for _, f := range l.items {
+		w.pending = append(w.pending, change{typ: watch.Added, obj: f.obj, entry: f.entry})
+	}
+	if opts.SendInitialEvents != nil && w.bookmarks {
+		b := w.bookmark(l.revision)
+		b.obj.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
+		w.pending = append(w.pending, b)
+	}
+	return nil
+}
+
+func (w *watcher) close() { w.src.Close() }
+
+// bookmark returns an event that tells nothing but the revision.
+func (w *watcher) bookmark(revision int64) change {
+	obj := w.sel.res.new()
+	obj.SetResourceVersion(formatVersion(revision))
+	return change{typ: watch.Bookmark, obj: obj}
+}
+
+// next returns the next changes, at least one. The error is ctx's, or one of the API.
+func (w *watcher) next(ctx context.Context) ([]change, error) {
+	if len(w.pending) > 0 {
+		out := w.pending
+		w.pending = nil
+		return out, nil
+	}
+	for {
+		batch, err := w.wait(ctx)
+		switch {
+		case err == nil:
+			out, err := w.changes(batch)
+			if err != nil || len(out) > 0 {
+				return out, err
+			}
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case errors.Is(err, context.DeadlineExceeded):
+			if at := w.src.Progress(); at > w.sent {
+				w.sent = at
+				return []change{w.bookmark(at)}, nil
+			}
+		case errors.Is(err, store.ErrCompacted):
+			return nil, storeError(err, w.sent)
+		default:
+			return nil, err
+		}
+	}
+}
+
+// wait waits for the next batch, with bookmarks until the next one is due.
+func (w *watcher) wait(ctx context.Context) (store.Batch, error) {
+	if !w.bookmarks {
+		return w.src.Next(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, bookmarkEvery)
+	defer cancel()
+	return w.src.Next(ctx)
+}
+
+// changes turns what a transaction did into what the watch shows of it.
+func (w *watcher) changes(b store.Batch) ([]change, error) {
+	w.sent = b.Revision
+	var out []change
+	for i := range b.Events {
+		c, err := w.change(&b.Events[i])
+		if err != nil {
+			return nil, asStatus(err)
+		}
+		if c.obj != nil {
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}
+
+// change turns one event into what the watch shows of it; without an object it is nothing.
+func (w *watcher) change(ev *store.Event) (change, error) {
+	res := w.sel.res
+	var now, was client.Object
+	var err error
+	if ev.Type == store.EventPut {
+		if now, err = res.object(ev.Entry); err != nil {
+			return change{}, err
+		}
+		if !w.sel.matches(now) {
+			now = nil
+		}
+	}
+	if ev.Prev != nil {
+		if was, err = res.object(ev.Prev); err != nil {
+			return change{}, err
+		}
+		if !w.sel.matches(was) {
+			was = nil
+		}
+	}
+	switch {
+	case now != nil && was != nil:
+		return change{typ: watch.Modified, obj: now, entry: ev.Entry}, nil
+	case now != nil:
+		return change{typ: watch.Added, obj: now, entry: ev.Entry}, nil
+	case was != nil:
+		last, err := res.last(ev, was)
+		return change{typ: watch.Deleted, obj: last, entry: ev.Entry, gone: true}, err
+	}
+	return change{}, nil
+}
+
+// lastKey is the key under which an entry keeps the state of the object before it, at its revision.
+type lastKey struct{}
+
+// last returns the state before an event with the event's revision, as DELETED events show it.
+func (r *resource) last(ev *store.Event, was client.Object) (client.Object, error) {
+	v, err := ev.Entry.Cached(lastKey{}, func(e *store.Entry) (any, error) {
+		c := r.shallow(was)
+		c.SetResourceVersion(formatVersion(e.ModRevision))
+		return c, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.(client.Object), nil
+}
+
+// watchError returns the ERROR event that ends a watch.
+func watchError(err error) watch.Event {
+	status := asStatus(err).ErrStatus
+	if apierrors.IsResourceExpired(err) {
+		status.Reason = metav1.StatusReasonExpired
+	}
+	return watch.Event{Type: watch.Error, Object: &status}
+}
