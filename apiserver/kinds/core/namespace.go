@@ -17,6 +17,7 @@ import (
 func Namespace() apiserver.Kind {
 	k := newKind("Namespace", "namespaces", "namespace", "ns")
 	k.Namespaced = false
+	k.Verbs = []string{"create", "delete", "get", "list", "patch", "update", "watch"}
 	k.Status = true
 	k.ReturnDeleted = true
 	k.Held = row.Value(func(o *corev1.Namespace) bool { return len(o.Spec.Finalizers) > 0 })
