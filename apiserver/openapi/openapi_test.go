@@ -3,6 +3,7 @@ package openapi_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -123,7 +124,7 @@ func TestV2(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(gotDoc, wantDoc) {
-		t.Error("the protobuf form does not say what the JSON form says")
+		t.Error("the protobuf form does not say what the JSON form says:", difference("", gotDoc, wantDoc))
 	}
 	checkModels(t, &got)
 }
@@ -156,6 +157,21 @@ func checkRefs(t *testing.T, what string, doc []byte, prefix string, exists func
 			t.Errorf("%s: %s leads nowhere", what, ref)
 		}
 	}
+}
+
+// difference returns the path to the first difference of two documents.
+func difference(path string, a, b any) string {
+	ma, aok := a.(map[string]any)
+	mb, bok := b.(map[string]any)
+	if !aok || !bok {
+		return fmt.Sprintf("%s: %.200v and %.200v", path, a, b)
+	}
+	for k := range mb {
+		if !reflect.DeepEqual(ma[k], mb[k]) {
+			return difference(path+"/"+k, ma[k], mb[k])
+		}
+	}
+	return path + ": more than wanted"
 }
 
 func TestCaching(t *testing.T) {

@@ -120,7 +120,7 @@ func encodeNonBody(p object) message {
 	sub.text(4, p["name"])
 	if p["in"] == "path" {
 		sub.text(5, p["type"])
-		sub.flag(18, p["uniqueItems"])
+		sub.flag(19, p["uniqueItems"])
 		b.message(4, sub)
 		return b
 	}
@@ -141,6 +141,9 @@ func encodeSchema(v object) message {
 	b.text(1, v["$ref"])
 	b.text(2, v["format"])
 	b.text(4, v["description"])
+	if d, ok := v["default"]; ok {
+		b.message(5, anyValue(d))
+	}
 	b.texts(19, v["required"])
 	if s := child(v, "additionalProperties"); s != nil {
 		var item message
@@ -231,21 +234,23 @@ func (b *message) flag(number int, v any) {
 	}
 }
 
-// extensions writes the fields whose names begin with x-; their values are YAML, of which JSON is
-// a part.
+// extensions writes the fields whose names begin with x-. Values of any type are YAML, of which
+// JSON is a part.
 func (b *message) extensions(number int, v object) {
 	for _, name := range slices.Sorted(maps.Keys(v)) {
 		if !strings.HasPrefix(name, "x-") {
 			continue
 		}
-		yaml, err := json.Marshal(v[name])
-		if err != nil {
-			continue // it was decoded from JSON
-		}
-		var value message
-		value.text(2, string(yaml))
-		b.message(number, namedMessage(name, value))
+		b.message(number, namedMessage(name, anyValue(v[name])))
 	}
+}
+
+func anyValue(v any) message {
+	var b message
+	if yaml, err := json.Marshal(v); err == nil { // it was decoded from JSON
+		b.text(2, string(yaml))
+	}
+	return b
 }
 
 func namedMessage(name string, value message) message {
