@@ -4,7 +4,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	corev1helpers "k8s.io/component-helpers/scheduling/corev1"
-	"k8s.io/klog/v2"
 )
 
 // NodeName admits only the node that spec.nodeName names, for callers who place such pods.
@@ -143,8 +142,14 @@ func hasUntoleratedTaint(pod *corev1.Pod, n *corev1.Node) bool {
 
 // tolerates compares numbers, too (operators Lt and Gt), as Kubernetes does since 1.36.
 func tolerates(tolerations []corev1.Toleration, t *corev1.Taint) bool {
-	// The zero logger discards: a value that is no number is a mismatch, not news.
-	return corev1helpers.TolerationsTolerateTaint(klog.Logger{}, tolerations, t, true)
+	return quietly(corev1helpers.TolerationsTolerateTaint, tolerations, t)
+}
+
+// quietly calls f with the zero logger, which discards: a value that is no number is a mismatch, not
+// news. The type of the logger is inferred, so that its package need not be imported.
+func quietly[L any](f func(L, []corev1.Toleration, *corev1.Taint, bool) bool, ts []corev1.Toleration, t *corev1.Taint) bool {
+	var none L
+	return f(none, ts, t, true)
 }
 
 // NodeAffinity admits nodes by spec.nodeSelector and required node affinity, and prefers those that
