@@ -1,0 +1,5 @@
+//go:build !cgo
+
+package runc
+
+const cgoEnabled = false

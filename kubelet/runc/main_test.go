@@ -1,0 +1,310 @@
+package runc_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"github.com/inboard/inboard/internal/selfimage"
+	"github.com/inboard/inboard/kubelet"
+	"github.com/inboard/inboard/kubelet/runc"
+)
+
+const (
+	appPath  = "/bin/app" // this test binary in a container
+	appImage = "test/app:v1"
+	inside   = "INBOARD_TEST_INSIDE"
+)
+
+// TestMain is three programs: the container's command, the tests, and before them the one that
+// moves the tests into a network and a mount namespace of their own.
+func TestMain(m *testing.M) {
+	runc.Init()
+	if os.Args[0] == appPath {
+		os.Exit(app(os.Args[1:]))
+	}
+	if os.Geteuid() != 0 || os.Getenv(inside) != "" {
+		if os.Getenv(inside) == "program" {
+			os.Exit(program())
+		}
+		prepareInside()
+		goleak.VerifyTestMain(m)
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Env = append(os.Environ(), inside+"=tests")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL,
+	}
+	runtime.LockOSThread()
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		os.Exit(exit.ExitCode())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func prepareInside() {
+	if os.Geteuid() != 0 {
+		return
+	}
+	if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
+		panic(err)
+	}
+	if err := loopbackUp(); err != nil {
+		panic(err)
+	}
+}
+
+// app is what the test images run.
+func app(args []string) int {
+	if len(args) == 0 {
+		args = []string{"wait"}
+	}
+	switch args[0] {
+	case "wait": // until told to stop
+		ch := make(chan os.Signal, 1)
+		signal.Notify(ch, syscall.SIGTERM, syscall.SIGINT)
+		fmt.Println("waiting")
+		fmt.Println("got", <-ch)
+	case "stubborn":
+		signal.Ignore(syscall.SIGTERM)
+		fmt.Println("stubborn")
+		time.Sleep(time.Hour)
+	case "exit":
+		n, _ := strconv.Atoi(args[1])
+		return n
+	case "print":
+		fmt.Fprintln(os.Stdout, strings.Join(args[1:], " "))
+		fmt.Fprintln(os.Stderr, "to stderr")
+	case "long":
+		n, _ := strconv.Atoi(args[1])
+		fmt.Println(strings.Repeat("x", n))
+	case "env":
+		fmt.Println(strings.Join(os.Environ(), "\n"))
+	case "id":
+		groups, _ := os.Getgroups()
+		wd, _ := os.Getwd()
+		host, _ := os.Hostname()
+		fmt.Println(os.Getuid(), os.Getgid(), groups, wd, host, os.Getpid())
+	case "cat":
+		for _, f := range args[1:] {
+			data, err := os.ReadFile(f)
+			if err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 1
+			}
+			os.Stdout.Write(data)
+		}
+	case "write":
+		if err := os.WriteFile(args[1], []byte("x"), 0o644); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	case "stdin":
+		var b bytes.Buffer
+		_, _ = b.ReadFrom(os.Stdin)
+		fmt.Print(strings.ToUpper(b.String()))
+	case "eat":
+		return eat()
+	case "ls":
+		entries, _ := os.ReadDir(args[1])
+		for _, e := range entries {
+			fmt.Println(e.Name())
+		}
+	case "serve":
+		return serve(args[1])
+	case "get":
+		resp, err := http.Get(args[1])
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		fmt.Println(resp.Status)
+	default:
+		fmt.Fprintln(os.Stderr, "unknown", args[0])
+		return 2
+	}
+	return 0
+}
+
+// eat takes memory until it is killed.
+func eat() int {
+	var all [][]byte
+	for {
+		b := make([]byte, 1<<20)
+		for i := range b {
+			b[i] = byte(i)
+		}
+		all = append(all, b)
+		if len(all) > 4096 {
+			return 0
+		}
+	}
+}
+
+func serve(addr string) int {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Println("serving")
+	_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "hello") }))
+	return 0
+}
+
+func needRoot(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: containers, mounts and networks are root's")
+	}
+}
+
+func open(t testing.TB, cfg runc.Config) *runc.Runtime {
+	t.Helper()
+	needRoot(t)
+	if cfg.Dir == "" {
+		cfg.Dir = t.TempDir()
+	}
+	cfg.Logger = testLogger(t)
+	r, err := runc.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	addApp(t, r)
+	return r
+}
+
+func addApp(t testing.TB, r *runc.Runtime) {
+	t.Helper()
+	files, err := selfimage.Executable(appPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files = append(files,
+		selfimage.File{Path: "/etc/passwd", Data: []byte("root:x:0:0::/root:/bin/sh\nalice:x:1000:1001::/home/alice:/bin/sh\n"), Mode: 0o644},
+		selfimage.File{Path: "/etc/group", Data: []byte("root:x:0:\nalice:x:1001:\nstaff:x:50:alice\n"), Mode: 0o644})
+	img, err := selfimage.New(selfimage.Config{Files: files, Entrypoint: []string{appPath}, Env: []string{"FROM=image"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.ImageStore().Add(context.Background(), appImage, img); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var uid int
+
+func runSandbox(t testing.TB, r *runc.Runtime, change func(*kubelet.SandboxConfig)) kubelet.Sandbox {
+	t.Helper()
+	uid++
+	cfg := kubelet.SandboxConfig{
+		Namespace: "default", Name: fmt.Sprintf("pod-%d", uid), UID: fmt.Sprintf("uid-%d", uid),
+		Hostname: "pod", LogDir: filepath.Join(t.TempDir(), "logs"),
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	sb, err := r.RunSandbox(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sb
+}
+
+// start starts a container that runs the app with the given arguments.
+func start(t testing.TB, r *runc.Runtime, sb kubelet.Sandbox, change func(*kubelet.ContainerConfig), args ...string) string {
+	t.Helper()
+	uid++
+	cfg := kubelet.ContainerConfig{
+		Name: "main", Image: appImage, Args: args,
+		LogPath: filepath.Join(sb.Config.LogDir, fmt.Sprintf("%d.log", uid)),
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	id, err := r.CreateContainer(context.Background(), sb.ID, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.StartContainer(context.Background(), id); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func status(t testing.TB, r *runc.Runtime, sandboxID, id string) kubelet.Container {
+	t.Helper()
+	sb, err := r.Sandbox(context.Background(), sandboxID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range sb.Containers {
+		if c.ID == id {
+			return c
+		}
+	}
+	t.Fatalf("no container %s in %+v", id, sb)
+	return kubelet.Container{}
+}
+
+// waitExit waits for a container's exit by the runtime's events.
+func waitExit(t testing.TB, r *runc.Runtime, sb kubelet.Sandbox, id string) kubelet.Container {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	for {
+		if c := status(t, r, sb.ID, id); c.State == kubelet.ContainerExited {
+			return c
+		}
+		select {
+		case <-r.Events():
+		case <-deadline:
+			t.Fatalf("container does not exit: %+v", status(t, r, sb.ID, id))
+		}
+	}
+}
+
+// logOf returns what a container said, without the log's own columns.
+func logOf(t testing.TB, c kubelet.Container, stream string) string {
+	t.Helper()
+	data, err := os.ReadFile(c.LogPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for line := range strings.Lines(string(data)) {
+		f := strings.SplitN(line, " ", 4)
+		if len(f) == 4 && f[1] == stream {
+			b.WriteString(f[3])
+		}
+	}
+	return b.String()
+}
