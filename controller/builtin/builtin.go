@@ -1,0 +1,61 @@
+// Package builtin runs the built-in controllers together, on one set of views.
+package builtin
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/controller"
+	"github.com/inboard/inboard/controller/deployment"
+	"github.com/inboard/inboard/controller/endpointslice"
+	"github.com/inboard/inboard/controller/garbagecollector"
+	"github.com/inboard/inboard/controller/namespace"
+	"github.com/inboard/inboard/controller/replicaset"
+	"github.com/inboard/inboard/controller/serviceaccount"
+)
+
+// Config describes the set of controllers.
+type Config struct {
+	Client client.Interface
+	// Resources are what the garbage collector watches; nil is the built-in kinds.
+	Resources []controller.Resource
+	// Discover tells, each time a namespace is deleted, what it may hold; nil is Resources.
+	Discover controller.Resources
+	// RootCA is the PEM certificate that signs the API server's, for the ConfigMap
+	// kube-root-ca.crt of each namespace; empty writes none.
+	RootCA []byte
+	// Logger nil discards.
+	Logger *slog.Logger
+}
+
+// New returns a group of all built-in controllers. A program's own can be added before it runs. The
+// error tells which field of cfg is wrong.
+func New(cfg Config) (*controller.Group, error) {
+	if cfg.Client == nil {
+		return nil, errors.New("builtin: Config.Client is nil")
+	}
+	if cfg.Resources == nil {
+		cfg.Resources = controller.Builtin()
+	}
+	if cfg.Discover == nil {
+		cfg.Discover = controller.Known(cfg.Resources...)
+	}
+	g, err := controller.NewGroup(controller.GroupConfig{Client: cfg.Client, Logger: cfg.Logger})
+	if err != nil {
+		return nil, fmt.Errorf("builtin: %w", err)
+	}
+	err = errors.Join(
+		deployment.Add(g, deployment.Config{}),
+		replicaset.Add(g, replicaset.Config{}),
+		endpointslice.Add(g, endpointslice.Config{}),
+		namespace.Add(g, namespace.Config{Resources: cfg.Discover}),
+		garbagecollector.Add(g, garbagecollector.Config{Resources: cfg.Resources}),
+		serviceaccount.Add(g, serviceaccount.Config{RootCA: cfg.RootCA}),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("builtin: %w", err)
+	}
+	return g, nil
+}
