@@ -46,7 +46,11 @@ func list(t *testing.T, args ...string) []pkg {
 }
 
 // matches tells whether an import path fits a pattern: "a/b" is itself, "a/..." it and all below.
+// "..." is all.
 func matches(pattern, importPath string) bool {
+	if pattern == "..." {
+		return true
+	}
 	if prefix, ok := strings.CutSuffix(pattern, "/..."); ok {
 		return importPath == prefix || strings.HasPrefix(importPath, prefix+"/")
 	}
