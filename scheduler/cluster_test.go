@@ -234,3 +234,27 @@ func podNames(prefix string, n int) (out []string) {
 	}
 	return out
 }
+
+// counting counts the attempts to place each pod.
+type counting struct {
+	mu sync.Mutex
+	n  map[string]int
+}
+
+func (*counting) Name() string { return "Counting" }
+
+func (p *counting) PreFilter(c *scheduler.Cycle) (scheduler.PreFilterResult, *scheduler.Status) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.n == nil {
+		p.n = map[string]int{}
+	}
+	p.n[c.Pod.Pod.Name]++
+	return scheduler.PreFilterResult{Skip: true}, nil
+}
+
+func (p *counting) count(name string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.n[name]
+}

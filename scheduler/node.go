@@ -19,6 +19,12 @@ type NodeInfo struct {
 	// Requested is the sum of the pods' requests; NonZeroRequested that of their NonZeroRequests.
 	Requested, NonZeroRequested Resource
 
+	// What filters and scores read on every node stands here, so that the large Node object is
+	// rarely touched: whether it is cordoned or has taints of either kind, and how evenly its CPU
+	// and memory are used, see balance.
+	cordoned, hardTaints, softTaints bool
+	balance                          int64
+
 	// ports are those of all pods; a node rarely has more than a few.
 	ports []HostPort
 	// images has the size in bytes of each image that the node reports to have.
@@ -45,10 +51,20 @@ func (n *NodeInfo) setNode(node *corev1.Node) {
 			n.images[name] = node.Status.Images[i].SizeBytes
 		}
 	}
+	n.cordoned, n.hardTaints, n.softTaints = node.Spec.Unschedulable, false, false
+	for i := range node.Spec.Taints {
+		soft := node.Spec.Taints[i].Effect == corev1.TaintEffectPreferNoSchedule
+		n.softTaints, n.hardTaints = n.softTaints || soft, n.hardTaints || !soft
+	}
 	n.AllowedPods = 0
 	if q, ok := node.Status.Allocatable[corev1.ResourcePods]; ok {
 		n.AllowedPods = q.Value()
 	}
+	n.rebalance()
+}
+
+func (n *NodeInfo) rebalance() {
+	n.balance = balance(n.Requested.MilliCPU, n.Requested.Memory, n)
 }
 
 func (n *NodeInfo) withNode(node *corev1.Node) *NodeInfo {
@@ -69,6 +85,7 @@ func (n *NodeInfo) with(p *PodInfo) *NodeInfo {
 	if p.hasAffinity() {
 		c.withAffinity = appended(n.withAffinity, p)
 	}
+	c.rebalance()
 	return &c
 }
 
@@ -83,10 +100,11 @@ func (n *NodeInfo) without(key string) *NodeInfo {
 	if i < 0 {
 		return nil
 	}
-	pods := slices.Concat(n.Pods[:i], n.Pods[i+1:])
-	c := &NodeInfo{Node: n.Node, Allocatable: n.Allocatable, AllowedPods: n.AllowedPods, Pods: pods, images: n.images}
+	c := *n
+	c.Pods = slices.Concat(n.Pods[:i], n.Pods[i+1:])
+	c.Requested, c.NonZeroRequested, c.ports, c.withAffinity = Resource{}, Resource{}, nil, nil
 	// The sums are made anew: sums that stop at the largest number can't be taken apart.
-	for _, p := range pods {
+	for _, p := range c.Pods {
 		c.Requested = c.Requested.Add(p.Requests)
 		c.NonZeroRequested = c.NonZeroRequested.Add(p.NonZeroRequests)
 		c.ports = append(c.ports, p.Ports...)
@@ -94,7 +112,8 @@ func (n *NodeInfo) without(key string) *NodeInfo {
 			c.withAffinity = append(c.withAffinity, p)
 		}
 	}
-	return c
+	c.rebalance()
+	return &c
 }
 
 // normalImage adds the tag that is meant when an image names none.

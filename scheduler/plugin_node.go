@@ -43,7 +43,7 @@ func (NodeUnschedulable) Name() string { return NameNodeUnschedulable }
 
 // Filter implements FilterPlugin.
 func (NodeUnschedulable) Filter(c *Cycle, _ any, n *NodeInfo) *Status {
-	if n.Node.Spec.Unschedulable && !toleratesUnschedulable(c.Pod.Pod) {
+	if n.cordoned && !toleratesUnschedulable(c.Pod.Pod) {
 		return refuseUnschedulable
 	}
 	return nil
@@ -72,7 +72,7 @@ func (TaintToleration) Name() string { return NameTaintToleration }
 
 // Filter implements FilterPlugin.
 func (TaintToleration) Filter(c *Cycle, _ any, n *NodeInfo) *Status {
-	if hasUntoleratedTaint(c.Pod.Pod, n.Node) {
+	if n.hardTaints && hasUntoleratedTaint(c.Pod.Pod, n.Node) {
 		return refuseTaint
 	}
 	return nil
@@ -87,7 +87,7 @@ func (TaintToleration) PreScore(c *Cycle, nodes []*NodeInfo) (any, bool, error) 
 		}
 	}
 	for _, n := range nodes {
-		if untoleratedPreferences(n.Node, able) > 0 {
+		if n.softTaints && untoleratedPreferences(n.Node, able) > 0 {
 			return able, false, nil
 		}
 	}
@@ -239,6 +239,14 @@ func (NodeAffinity) Filter(c *Cycle, _ any, n *NodeInfo) *Status {
 // matchesNodeAffinity treats a rule that can't be parsed as one that does not match.
 func matchesNodeAffinity(p *PodInfo, n *corev1.Node) bool {
 	if p.nodeAffinity == nil {
+		return true
+	}
+	if p.selectorOnly {
+		for k, v := range p.Pod.Spec.NodeSelector {
+			if have, ok := n.Labels[k]; !ok || have != v {
+				return false
+			}
+		}
 		return true
 	}
 	ok, _ := p.nodeAffinity.Match(n)

@@ -159,8 +159,7 @@ func (BalancedAllocation) PreScore(c *Cycle, _ []*NodeInfo) (any, bool, error) {
 func (BalancedAllocation) Score(c *Cycle, _ any, n *NodeInfo) (int64, error) {
 	with := balance(addSaturated(n.Requested.MilliCPU, c.Pod.Requests.MilliCPU),
 		addSaturated(n.Requested.Memory, c.Pod.Requests.Memory), n)
-	without := balance(n.Requested.MilliCPU, n.Requested.Memory, n)
-	return MaxNodeScore/2 + (MaxNodeScore/2+with-without)/2, nil
+	return MaxNodeScore/2 + (MaxNodeScore/2+with-n.balance)/2, nil
 }
 
 // balance is 100 less the standard deviation, in percent, of the used shares of CPU and memory.

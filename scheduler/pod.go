@@ -25,7 +25,9 @@ type PodInfo struct {
 	// Ports are the ports of the node that the pod takes.
 	Ports []HostPort
 
-	nodeAffinity     *nodeaffinity.RequiredNodeAffinity
+	nodeAffinity *nodeaffinity.RequiredNodeAffinity
+	// selectorOnly tells that nodeAffinity is spec.nodeSelector and no more.
+	selectorOnly     bool
 	preferredNodes   *nodeaffinity.PreferredSchedulingTerms
 	affinity         []affinityTerm
 	antiAffinity     []affinityTerm
@@ -88,7 +90,7 @@ func (p *PodInfo) parseNodeAffinity() {
 	}
 	if required != nil || len(spec.NodeSelector) > 0 {
 		r := nodeaffinity.GetRequiredNodeAffinity(p.Pod)
-		p.nodeAffinity = &r
+		p.nodeAffinity, p.selectorOnly = &r, required == nil
 	}
 }
 

@@ -11,6 +11,7 @@ type scratch struct {
 	states   []any
 	skip     []bool
 	feasible []*NodeInfo
+	refusals []refusal
 	totals   []int64
 	scores   []int64
 }
@@ -19,7 +20,15 @@ func (x *scratch) clear() {
 	clear(x.states)
 	clear(x.skip)
 	clear(x.feasible)
-	x.feasible = x.feasible[:0]
+	clear(x.refusals)
+	x.feasible, x.refusals = x.feasible[:0], x.refusals[:0]
+}
+
+// refusal becomes a Verdict when it turns out that it matters.
+type refusal struct {
+	node   *NodeInfo
+	plugin string
+	status *Status
 }
 
 // run is one placement under way.
@@ -37,7 +46,7 @@ type run struct {
 }
 
 func (r *run) place() (Assignment, error) {
-	fit := &FitError{Pod: r.Pod.Pod, NumAllNodes: r.Snapshot.Len()}
+	fit := &FitError{Pod: r.Pod.Pod, NumAllNodes: r.Snapshot.nodes.n}
 	if r.Pod.err != nil {
 		fit.PreFilter = &Verdict{Plugin: "NewPodInfo", Status: NewStatus(UnschedulableAndUnresolvable, r.Pod.err.Error())}
 		return Assignment{}, fit
@@ -51,9 +60,13 @@ func (r *run) place() (Assignment, error) {
 	if err := r.filter(fit); err != nil {
 		return Assignment{}, err
 	}
-	a := Assignment{EvaluatedNodes: len(r.feasible) + len(fit.Nodes), FeasibleNodes: len(r.feasible)}
+	a := Assignment{EvaluatedNodes: len(r.feasible) + len(r.refusals), FeasibleNodes: len(r.feasible)}
 	switch len(r.feasible) {
 	case 0:
+		fit.Nodes = make([]Verdict, len(r.refusals))
+		for i, x := range r.refusals {
+			fit.Nodes[i] = Verdict{Node: x.node.Node.Name, Plugin: x.plugin, Status: x.status}
+		}
 		return Assignment{}, fit
 	case 1:
 		a.Node = r.feasible[0].Node.Name
@@ -121,7 +134,7 @@ func (r *run) filter(fit *FitError) error {
 		if at >= n {
 			at -= n
 		}
-		if err := r.check(r.Snapshot.nodes.at(at), fit); err != nil {
+		if err := r.check(r.Snapshot.nodes.at(at)); err != nil {
 			return err
 		}
 		if len(r.feasible) >= want {
@@ -135,7 +148,7 @@ func (r *run) filterOnly(fit *FitError) error {
 	slices.Sort(r.only)
 	for _, name := range slices.Compact(r.only) {
 		if n := r.Snapshot.Node(name); n != nil {
-			if err := r.check(n, fit); err != nil {
+			if err := r.check(n); err != nil {
 				return err
 			}
 		}
@@ -145,7 +158,7 @@ func (r *run) filterOnly(fit *FitError) error {
 	return nil
 }
 
-func (r *run) check(n *NodeInfo, fit *FitError) error {
+func (r *run) check(n *NodeInfo) error {
 	for i := range r.filters {
 		st := &r.filters[i]
 		if r.skip[st.slot] {
@@ -159,7 +172,7 @@ func (r *run) check(n *NodeInfo, fit *FitError) error {
 		if status.Code == Error {
 			return r.failure(status)
 		}
-		fit.Nodes = append(fit.Nodes, Verdict{Node: n.Node.Name, Plugin: st.name, Status: status})
+		r.refusals = append(r.refusals, refusal{n, st.name, status})
 		return nil
 	}
 	r.feasible = append(r.feasible, n)
