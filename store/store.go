@@ -46,21 +46,17 @@ func (c Config) withDefaults() (Config, error) {
 // for a writer. What reads and watches return is shared and read-only.
 type Store struct {
 	cfg      Config
-	current  atomic.Pointer[view]
+	current  atomic.Pointer[record] // the newest revision
 	history  history
 	watchers watchers
+	// proposals is nil when changes are applied at once, without a log.
+	proposals *proposals
 
 	done chan struct{} // closed by Close
 	once sync.Once
 
 	mu      sync.Mutex // serializes applying; never held across consensus
 	machine machine
-}
-
-// view is the newest state, as readers see it.
-type view struct {
-	rev  int64
-	tree *tree
 }
 
 // Open makes an empty store in memory.
@@ -70,15 +66,21 @@ func Open(cfg Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{cfg: cfg, done: make(chan struct{}), machine: newMachine()}
-	s.current.Store(&view{rev: s.machine.rev, tree: s.machine.tree})
-	s.history.init(&record{rev: s.machine.rev, tree: s.machine.tree}, cfg.HistoryRevisions, cfg.HistoryBytes)
+	base := &record{rev: s.machine.rev, tree: s.machine.tree}
+	s.current.Store(base)
+	s.history.init(base, cfg.HistoryRevisions, cfg.HistoryBytes)
 	s.watchers.init(s)
 	return s, nil
 }
 
 // Close ends all watches and waiting calls; every call after it fails with ErrClosed.
 func (s *Store) Close() error {
-	s.once.Do(func() { close(s.done) })
+	s.once.Do(func() {
+		close(s.done)
+		if s.proposals != nil {
+			s.proposals.close()
+		}
+	})
 	return nil
 }
 
@@ -128,7 +130,7 @@ func (s *Store) Range(ctx context.Context, r Range) (RangeResult, error) {
 		if err != nil {
 			return RangeResult{}, err
 		}
-		v = &view{rev: r.Revision, tree: at}
+		v = &record{rev: r.Revision, tree: at}
 	}
 	entries, count := collect(v.tree.Root(), r.Key, r.End, r.Limit)
 	return RangeResult{Revision: v.rev, Entries: entries, Count: count, More: count > len(entries)}, nil
@@ -150,6 +152,15 @@ func (s *Store) Txn(ctx context.Context, t Txn) (TxnResult, error) {
 	if !t.writes() {
 		return s.readTxn(&t), nil
 	}
+	if s.proposals != nil {
+		p := &proposal{txn: &t}
+		if err := s.proposals.propose(ctx, p); err != nil {
+			return TxnResult{}, err
+		}
+		return p.res, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.applyTxn(&t), nil
 }
 
@@ -161,9 +172,8 @@ func (s *Store) readTxn(t *Txn) TxnResult {
 	return res
 }
 
+// applyTxn applies a transaction and makes its outcome visible; s.mu is held.
 func (s *Store) applyTxn(t *Txn) TxnResult {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	res, r := s.machine.apply(t)
 	if r != nil {
 		s.publish(r)
@@ -174,23 +184,31 @@ func (s *Store) applyTxn(t *Txn) TxnResult {
 // publish makes a revision visible: kept for watchers first, then to readers, then announced.
 func (s *Store) publish(r *record) {
 	s.history.append(r)
-	s.current.Store(&view{rev: r.rev, tree: r.tree})
+	s.current.Store(r)
 	s.watchers.announce(r)
 }
 
 // Compact lets go of the past before revision rev, which becomes the oldest that can be read; watches
-// can start after it. It fails with a CompactedError when that has happened already.
+// can start after it. It fails with a CompactedError when that has been done already, and with
+// ErrFutureRevision when it has not happened yet.
 func (s *Store) Compact(ctx context.Context, rev int64) error {
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
+	if s.proposals != nil {
+		return s.proposals.propose(ctx, &proposal{compact: rev})
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.applyCompact(rev)
+}
+
+func (s *Store) applyCompact(rev int64) error {
 	if rev > s.machine.rev {
 		return ErrFutureRevision
 	}
 	if rev <= s.machine.compacted {
-		return &CompactedError{Oldest: s.history.oldest()}
+		return &CompactedError{Oldest: s.machine.compacted}
 	}
 	s.machine.compacted = rev
 	s.history.compact(rev)

@@ -168,6 +168,10 @@ var (
 	// ErrUnknownOutcome means that the caller stopped waiting for a change that may still
 	// happen, or may have happened.
 	ErrUnknownOutcome = errors.New("store: outcome unknown")
+	// ErrNoLeader means that the replicated log takes no changes at the moment; nothing happened.
+	ErrNoLeader = errors.New("store: no leader")
+	// ErrLocked means that another process has the store's directory open.
+	ErrLocked = errors.New("store: directory is in use")
 )
 
 // CompactedError tells the oldest revision that can still be read; it is ErrCompacted to errors.Is.

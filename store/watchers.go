@@ -112,6 +112,22 @@ func (ws *watchers) announce(r *record) {
 	ws.announced.Store(r.rev)
 }
 
+// announceReset tells all watchers that the state was replaced by that of revision rev: those that had
+// not seen everything up to it find that it is not kept.
+func (ws *watchers) announceReset(rev int64) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	for _, set := range ws.byKey {
+		set.notify(rev)
+	}
+	ws.prefixes.Root().Walk(func(_ []byte, v any) bool {
+		v.(watcherSet).notify(rev)
+		return false
+	})
+	ws.ranges.notify(rev)
+	ws.announced.Store(rev)
+}
+
 func (set watcherSet) notify(rev int64) {
 	for w := range set {
 		w.notify(rev)

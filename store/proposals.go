@@ -1,0 +1,198 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"sync"
+)
+
+// Proposer is a replicated log, as a store needs it.
+type Proposer interface {
+	// Propose appends a command to the log and returns when Replica.Apply was called with it on this
+	// replica. An error means that this did not and will not happen, such as ErrNoLeader; when that
+	// is not sure, it is an ErrUnknownOutcome. ctx ends when the store is closed. The command must
+	// not be kept after the call by an implementation that does not need it for its log.
+	Propose(ctx context.Context, command []byte) error
+}
+
+// How much may share one entry of the log.
+const (
+	maxBatchTxns  = 1024
+	maxBatchBytes = 1 << 20
+)
+
+// proposal is one caller's change on its way through the log.
+type proposal struct {
+	txn     *Txn  // nil for a compaction
+	compact int64 // the revision of a compaction
+
+	res  TxnResult
+	err  error
+	done chan struct{} // gets one token when res or err is set
+	// taken tells that the proposal left the queue, guarded by proposals.mu.
+	taken bool
+}
+
+// proposals gathers what many callers propose at the same time into few entries of the log: while
+// one entry is on its way to the disk, the next fills up.
+type proposals struct {
+	proposer Proposer
+	replica  uint64
+
+	mu     sync.Mutex
+	cond   *sync.Cond
+	queue  []*proposal
+	number uint64
+	closed bool
+	// pending are the proposed batches that have not been applied yet.
+	pending map[proposalID][]*proposal
+}
+
+func newProposals(p Proposer, replica uint64) *proposals {
+	ps := &proposals{proposer: p, replica: replica, pending: map[proposalID][]*proposal{}}
+	ps.cond = sync.NewCond(&ps.mu)
+	return ps
+}
+
+// propose waits until the proposal is applied, fails, or ctx ends.
+func (ps *proposals) propose(ctx context.Context, p *proposal) error {
+	p.done = make(chan struct{}, 1)
+	ps.mu.Lock()
+	if ps.closed {
+		ps.mu.Unlock()
+		return ErrClosed
+	}
+	ps.queue = append(ps.queue, p)
+	ps.cond.Signal()
+	ps.mu.Unlock()
+	select {
+	case <-p.done:
+		return p.err
+	case <-ctx.Done():
+	}
+	if ps.withdraw(p) {
+		return ctx.Err()
+	}
+	return fmt.Errorf("%w: %w", ErrUnknownOutcome, ctx.Err())
+}
+
+// withdraw takes a proposal back; it fails when that is too late.
+func (ps *proposals) withdraw(p *proposal) bool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if p.taken {
+		return false
+	}
+	for i, q := range ps.queue {
+		if q == p {
+			ps.queue = append(ps.queue[:i], ps.queue[i+1:]...)
+			return true
+		}
+	}
+	return true
+}
+
+// run proposes batch after batch until close.
+func (ps *proposals) run(ctx context.Context) {
+	for {
+		batch, id := ps.take()
+		if batch == nil {
+			return
+		}
+		err := ps.proposer.Propose(ctx, encodeBatch(batch, id))
+		ps.settle(id, err)
+	}
+}
+
+// take waits for proposals and takes as many as fit into one command; nil after close.
+func (ps *proposals) take() ([]*proposal, proposalID) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	for len(ps.queue) == 0 && !ps.closed {
+		ps.cond.Wait()
+	}
+	if ps.closed {
+		return nil, proposalID{}
+	}
+	n := batchLen(ps.queue)
+	batch := ps.queue[:n:n]
+	if ps.queue = ps.queue[n:]; len(ps.queue) == 0 {
+		ps.queue = nil
+	}
+	for _, p := range batch {
+		p.taken = true
+	}
+	ps.number++
+	id := proposalID{ps.replica, ps.number}
+	ps.pending[id] = batch
+	return batch, id
+}
+
+// batchLen tells how many of a queue go into the next command: a compaction goes alone.
+func batchLen(queue []*proposal) int {
+	bytes := 0
+	for i, p := range queue {
+		if p.txn == nil {
+			return max(i, 1)
+		}
+		bytes += p.txn.size()
+		if i == maxBatchTxns || (i > 0 && bytes > maxBatchBytes) {
+			return i
+		}
+	}
+	return len(queue)
+}
+
+func encodeBatch(batch []*proposal, id proposalID) []byte {
+	if batch[0].txn == nil {
+		return appendCompact(nil, id, batch[0].compact)
+	}
+	size := commandHeader + 4
+	for _, p := range batch {
+		size += p.txn.size() + 16*(1+len(p.txn.If)+len(p.txn.Then)+len(p.txn.Else))
+	}
+	b := appendHeader(make([]byte, 0, size), commandTxns, id)
+	b = binary.AppendUvarint(b, uint64(len(batch)))
+	for _, p := range batch {
+		b = appendTxn(b, p.txn)
+	}
+	return b
+}
+
+// claim returns the proposals that a command of this replica stands for, for their results; nil when
+// it is another replica's.
+func (ps *proposals) claim(id proposalID) []*proposal {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	batch := ps.pending[id]
+	delete(ps.pending, id)
+	return batch
+}
+
+// settle ends what was proposed but not applied.
+func (ps *proposals) settle(id proposalID, err error) {
+	if err == nil {
+		// A log that says so without applying breaks its contract; its callers must not hang.
+		err = fmt.Errorf("%w: the log did not apply the command", ErrUnknownOutcome)
+	}
+	finish(ps.claim(id), err)
+}
+
+func finish(batch []*proposal, err error) {
+	for _, p := range batch {
+		p.err = err
+		p.done <- struct{}{}
+	}
+}
+
+// close fails everything that waits.
+func (ps *proposals) close() {
+	ps.mu.Lock()
+	ps.closed = true
+	queue := ps.queue
+	ps.queue = nil
+	ps.cond.Broadcast()
+	ps.mu.Unlock()
+	finish(queue, ErrClosed)
+}

@@ -1,0 +1,81 @@
+package raft
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// lead makes the node its cluster's leader and waits until all of its log is applied.
+func (n *Node) lead() error {
+	leading := n.raft.LeaderCh()
+	if err := n.elect(); err != nil {
+		return fmt.Errorf("raft: elect: %w", err)
+	}
+	timeout := time.NewTimer(openTimeout)
+	defer timeout.Stop()
+	for led := false; !led; {
+		select {
+		case led = <-leading:
+		case <-timeout.C:
+			return fmt.Errorf("raft: the store in %s did not become its own leader in %s", n.cfg.Dir, openTimeout)
+		}
+	}
+	if err := n.raft.Barrier(0).Error(); err != nil {
+		return fmt.Errorf("raft: apply the log in %s: %w", n.cfg.Dir, err)
+	}
+	if err := n.fsm.err(); err != nil {
+		return fmt.Errorf("raft: apply the log in %s: %w", n.cfg.Dir, err)
+	}
+	n.wg.Go(func() { n.keepLeading(leading) })
+	n.wg.Go(n.snapshotWhenFull)
+	return nil
+}
+
+// elect starts an election now. An only voter has no other leader to wait for, so it tells itself what
+// a leader that hands over tells its successor, and saves the election timeout.
+func (n *Node) elect() error {
+	req := raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}}
+	var resp raft.TimeoutNowResponse
+	return n.transport.TimeoutNow(raft.ServerID(n.cfg.ID), n.address, &req, &resp)
+}
+
+// keepLeading elects again when raft stepped down, as it does when the log could not be written.
+func (n *Node) keepLeading(leading <-chan bool) {
+	for {
+		select {
+		case <-n.stop:
+			return
+		case led := <-leading:
+			if led {
+				continue
+			}
+		}
+		n.cfg.Logger.Error("the store's log could not be written; trying again", "dir", n.cfg.Dir)
+		select {
+		case <-n.stop:
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+		if err := n.elect(); err != nil {
+			n.cfg.Logger.Debug("elect", "error", err)
+		}
+	}
+}
+
+// snapshotWhenFull keeps the log bounded.
+func (n *Node) snapshotWhenFull() {
+	for {
+		select {
+		case <-n.stop:
+			return
+		case <-n.fsm.full:
+		}
+		err := n.raft.Snapshot().Error()
+		if err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) && !errors.Is(err, raft.ErrRaftShutdown) {
+			n.cfg.Logger.Error("the store's snapshot failed; its log grows", "dir", n.cfg.Dir, "error", err)
+		}
+	}
+}

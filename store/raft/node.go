@@ -1,0 +1,171 @@
+// Package raft makes a store durable and replicated on hashicorp/raft and its write-ahead log: a
+// change is acknowledged when it is on the disk. For now a node is its cluster's only voter.
+package raft
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+	wal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/metadb"
+
+	"github.com/inboard/inboard/store"
+)
+
+// Node is an open node of a replicated store.
+type Node struct {
+	cfg       Config
+	lock      *os.File
+	log       *wal.WAL
+	logMeta   metadb.BoltMetaDB // the log's; it does not close it itself
+	snapshots *raft.FileSnapshotStore
+	transport *raft.InmemTransport
+	address   raft.ServerAddress
+	raft      *raft.Raft
+	fsm       *fsm
+	proposer  proposer
+	replica   *store.Replica
+
+	stop  chan struct{}
+	wg    sync.WaitGroup
+	once  sync.Once
+	close error
+}
+
+// openTimeout is how long Open waits to lead; reading a large snapshot is not part of it.
+const openTimeout = 30 * time.Second
+
+// Open opens the node in cfg.Dir, a new one when there is none, and returns when everything that was
+// acknowledged is readable and changes are taken. It fails with store.ErrLocked when the directory is
+// open already, and with an error that names what cannot be read when something is damaged.
+func Open(cfg Config) (*Node, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, stop: make(chan struct{}), address: raft.ServerAddress(cfg.ID)}
+	for _, step := range []func() error{n.openFiles, n.openStore, n.bootstrap, n.start, n.lead} {
+		if err := step(); err != nil {
+			_ = n.Close()
+			return nil, err
+		}
+	}
+	return n, nil
+}
+
+// Store is the node's store.
+func (n *Node) Store() *store.Store { return n.replica.Store() }
+
+// Close stops the node and lets go of its directory. The store is closed; changes that were on their
+// way end with store.ErrUnknownOutcome.
+func (n *Node) Close() error {
+	n.once.Do(func() { n.close = n.shutdown() })
+	return n.close
+}
+
+func (n *Node) shutdown() error {
+	var errs []error
+	close(n.stop)
+	if n.replica != nil {
+		errs = append(errs, n.replica.Store().Close())
+	}
+	if n.raft != nil {
+		errs = append(errs, n.raft.Shutdown().Error())
+	}
+	if n.replica != nil {
+		errs = append(errs, n.replica.Close())
+	}
+	n.wg.Wait()
+	if n.log != nil {
+		errs = append(errs, n.log.Close())
+	}
+	errs = append(errs, n.logMeta.Close())
+	if n.lock != nil {
+		errs = append(errs, n.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// openFiles takes the directory and opens the log and the snapshots in it.
+func (n *Node) openFiles() (err error) {
+	logDir := filepath.Join(n.cfg.Dir, "log")
+	if err := os.MkdirAll(logDir, 0o700); err != nil {
+		return fmt.Errorf("raft: make the store's directory: %w", err)
+	}
+	if n.lock, err = lockDir(n.cfg.Dir); err != nil {
+		return err
+	}
+	logger := &logAdapter{to: n.cfg.Logger}
+	n.log, err = wal.Open(logDir, wal.WithLogger(logger), wal.WithSegmentSize(n.cfg.SegmentBytes), wal.WithMetaStore(&n.logMeta))
+	if err != nil {
+		return fmt.Errorf("raft: open the log in %s: %w", logDir, err)
+	}
+	n.snapshots, err = raft.NewFileSnapshotStoreWithLogger(n.cfg.Dir, keepSnapshots, logger)
+	if err != nil {
+		return fmt.Errorf("raft: open the snapshots in %s: %w", n.cfg.Dir, err)
+	}
+	return nil
+}
+
+func (n *Node) openStore() error {
+	replica, err := store.OpenReplica(n.cfg.Store, &n.proposer)
+	if err != nil {
+		return err
+	}
+	n.replica = replica
+	n.fsm = &fsm{
+		replica: replica, logger: n.cfg.Logger, full: make(chan struct{}, 1),
+		maxEntries: n.cfg.SnapshotEntries, maxBytes: n.cfg.SnapshotBytes,
+	}
+	_, n.transport = raft.NewInmemTransport(n.address)
+	n.transport.Connect(n.address, n.transport)
+	return nil
+}
+
+// bootstrap makes a new node the only voter of a new cluster.
+func (n *Node) bootstrap() error {
+	last, err := n.log.LastIndex()
+	if err != nil {
+		return fmt.Errorf("raft: read the log: %w", err)
+	}
+	list, err := n.snapshots.List()
+	if err != nil {
+		return fmt.Errorf("raft: list the snapshots: %w", err)
+	}
+	if last != 0 || len(list) != 0 {
+		return nil
+	}
+	// Raft notes the term before the configuration. A node that ended in between has a term but no
+	// cluster that it could ever have voted in: it starts over.
+	if err := n.log.SetUint64([]byte("CurrentTerm"), 0); err != nil {
+		return fmt.Errorf("raft: reset the term: %w", err)
+	}
+	voters := raft.Configuration{Servers: []raft.Server{{ID: raft.ServerID(n.cfg.ID), Address: n.address}}}
+	rc := n.cfg.raft(&logAdapter{to: n.cfg.Logger})
+	if err := raft.BootstrapCluster(rc, n.log, n.log, n.snapshots, n.transport, voters); err != nil {
+		return fmt.Errorf("raft: bootstrap: %w", err)
+	}
+	return nil
+}
+
+// start starts raft, which restores the newest snapshot.
+func (n *Node) start() error {
+	rc := n.cfg.raft(&logAdapter{to: n.cfg.Logger})
+	r, err := raft.NewRaft(rc, n.fsm, n.log, n.log, n.snapshots, n.transport)
+	if err != nil {
+		return fmt.Errorf("raft: open the store in %s: %w", n.cfg.Dir, err)
+	}
+	n.raft = r
+	n.proposer.raft = r
+	for _, s := range r.GetConfiguration().Configuration().Servers {
+		if string(s.ID) == n.cfg.ID {
+			return nil
+		}
+	}
+	return fmt.Errorf("raft: the store in %s has no voter %q; set Config.ID to what it was made with", n.cfg.Dir, n.cfg.ID)
+}

@@ -1,0 +1,122 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// Replica is one copy of a replicated store: a Store whose changes come out of a log. Whoever owns the
+// log calls Apply, Snapshot and Restore; everybody else uses the Store.
+type Replica struct {
+	store  *Store
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	failure error // guarded by store.mu
+}
+
+// OpenReplica makes an empty replica that proposes its changes to p. Calls that change something wait
+// until p has come back to Apply.
+func OpenReplica(cfg Config, p Proposer) (*Replica, error) {
+	s, err := Open(cfg)
+	if err != nil {
+		return nil, err
+	}
+	var id [8]byte
+	_, _ = rand.Read(id[:]) // never fails: https://pkg.go.dev/crypto/rand#Read
+	s.proposals = newProposals(p, binary.LittleEndian.Uint64(id[:]))
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &Replica{store: s, cancel: cancel}
+	r.wg.Go(func() { s.proposals.run(ctx) })
+	return r, nil
+}
+
+// Store is the replica's store.
+func (r *Replica) Store() *Store { return r.store }
+
+// Close closes the store and waits until nothing is being proposed any more.
+func (r *Replica) Close() error {
+	err := r.store.Close()
+	r.cancel()
+	r.wg.Wait()
+	return err
+}
+
+// Apply applies the next command of the log. The same commands give the same state on every replica,
+// so a command that cannot be understood must not be skipped: the replica then refuses all further
+// ones with the same error, and the caller must stop it.
+func (r *Replica) Apply(cmd []byte) error {
+	s := r.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.failure == nil {
+		r.failure = r.apply(cmd)
+	}
+	return r.failure
+}
+
+func (r *Replica) apply(cmd []byte) error {
+	id, _, _, err := decodeHeader(cmd)
+	if err != nil {
+		return err
+	}
+	if batch := r.store.proposals.claim(id); batch != nil {
+		r.applyOwn(batch)
+		return nil
+	}
+	c, err := decodeCommand(cmd)
+	if err != nil {
+		return fmt.Errorf("command after revision %d: %w", r.store.machine.rev, err)
+	}
+	if c.kind == commandCompact {
+		_ = r.store.applyCompact(c.compact) // its caller, elsewhere, is told
+	}
+	for i := range c.txns {
+		r.store.applyTxn(&c.txns[i])
+	}
+	return nil
+}
+
+// applyOwn applies what this replica proposed from the callers' own values: the bytes that others
+// decode were made from them, and Op.Decoded is still there.
+func (r *Replica) applyOwn(batch []*proposal) {
+	for _, p := range batch {
+		if p.txn == nil {
+			p.err = r.store.applyCompact(p.compact)
+		} else {
+			p.res = r.store.applyTxn(p.txn)
+		}
+		p.done <- struct{}{}
+	}
+}
+
+// Snapshot returns the state after the last command that was applied. It costs nothing: the state is
+// immutable and written out while others go on.
+func (r *Replica) Snapshot() Snapshot {
+	s := r.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Snapshot{machine: s.machine}
+}
+
+// Restore replaces the state by a snapshot's. On an error the state is as before. The history before
+// it is gone: watches that need it get a CompactedError.
+func (r *Replica) Restore(from io.Reader) error {
+	m, err := readSnapshot(from)
+	if err != nil {
+		return err
+	}
+	s := r.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.machine = m
+	base := &record{rev: m.rev, tree: m.tree}
+	s.history.reset(base)
+	s.current.Store(base)
+	s.watchers.announceReset(m.rev)
+	return nil
+}
