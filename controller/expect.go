@@ -15,7 +15,7 @@ import (
 )
 
 // expectationPatience is how long a view may trail before what it should show is looked up.
-const expectationPatience = 3 * time.Second
+const expectationPatience = time.Second
 
 // Expectations remember what a controller did that its view does not show yet, so that a reconcile
 // that runs meanwhile does not do it again: a ReplicaSet must not create its pods twice because the
@@ -113,7 +113,7 @@ func (e *Expectations) Pending(owner Key) []Expectation {
 }
 
 // Settled tells whether the view shows all that was expected for owner. What it did not show for
-// some seconds is looked up among the objects of the given resource: an answer that got lost on
+// a second is looked up among the objects of the given resource: an answer that got lost on
 // its way leaves it open whether the change was made. When it returns false, wait is the time after
 // which to ask again; a change of the view may come earlier.
 func (e *Expectations) Settled(ctx context.Context, c client.Reader, gvr schema.GroupVersionResource, owner Key) (ok bool, wait time.Duration, err error) {

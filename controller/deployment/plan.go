@@ -193,7 +193,7 @@ func (p *planner) growCurrent() bool {
 	if have > want {
 		return p.resize(p.current, want)
 	}
-	room := want + maxSurge(p.d) - sum(p.all(), replicasOf)
+	room := want + maxSurge(p.d) - sum(p.all(), presentOf)
 	return room > 0 && p.resize(p.current, min(want, have+room))
 }
 

@@ -47,6 +47,9 @@ func availableOf(rs *appsv1.ReplicaSet) int32 {
 	return min(rs.Status.AvailableReplicas, replicasOf(rs))
 }
 
+// presentOf also counts the pods that the set has yet to delete.
+func presentOf(rs *appsv1.ReplicaSet) int32 { return max(replicasOf(rs), rs.Status.Replicas) }
+
 func sum(sets []*appsv1.ReplicaSet, f func(*appsv1.ReplicaSet) int32) int32 {
 	var n int32
 	for _, rs := range sets {
