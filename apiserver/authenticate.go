@@ -1,8 +1,64 @@
 package apiserver
 
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
 // The identity of requests without credentials, and the groups that tell the two kinds apart.
 const (
 	anonymous            = "system:anonymous"
 	groupUnauthenticated = "system:unauthenticated"
 	groupAuthenticated   = "system:authenticated"
 )
+
+// authenticate tells who sends a request.
+func (s *Server) authenticate(r *http.Request) (*Identity, error) {
+	id, ok, err := s.credentials(r)
+	switch {
+	case err != nil:
+		s.cfg.Logger.Debug("authentication failed", "error", err, "from", r.RemoteAddr)
+		return nil, apierrors.NewUnauthorized("Unauthorized")
+	case ok:
+		if !slices.Contains(id.Groups, groupAuthenticated) {
+			id.Groups = append(slices.Clone(id.Groups), groupAuthenticated)
+		}
+		return &id, nil
+	case s.cfg.Authentication.NoAnonymous:
+		return nil, apierrors.NewUnauthorized("Unauthorized")
+	}
+	return &Identity{User: anonymous, Groups: []string{groupUnauthenticated}}, nil
+}
+
+// credentials looks for a client certificate, then for a token, then asks the program.
+func (s *Server) credentials(r *http.Request) (Identity, bool, error) {
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		subject := r.TLS.VerifiedChains[0][0].Subject
+		if subject.CommonName != "" {
+			return Identity{User: subject.CommonName, Groups: slices.Clone(subject.Organization)}, true, nil
+		}
+	}
+	token, hasToken := bearerToken(r)
+	if id, ok := s.cfg.Authentication.Tokens[token]; ok && hasToken {
+		return id, true, nil
+	}
+	if custom := s.cfg.Authentication.Custom; custom != nil {
+		if id, ok, err := custom(r); ok || err != nil {
+			return id, ok, err
+		}
+	}
+	if hasToken {
+		return Identity{}, false, errors.New("invalid bearer token")
+	}
+	return Identity{}, false, nil
+}
+
+func bearerToken(r *http.Request) (string, bool) {
+	scheme, token, _ := strings.Cut(strings.TrimSpace(r.Header.Get("Authorization")), " ")
+	token = strings.TrimSpace(token)
+	return token, strings.EqualFold(scheme, "bearer") && token != ""
+}

@@ -8,6 +8,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/store"
@@ -29,7 +30,7 @@ func (s *Server) delete(ctx context.Context, rq *request, opts *metav1.DeleteOpt
 	}
 	for {
 		if err := ctx.Err(); err != nil {
-			return deletion{}, asStatus(err)
+			return deletion{}, err
 		}
 		cur, err := s.read(ctx, rq)
 		if err != nil {
@@ -87,12 +88,13 @@ func (rq *request) deletePreconditions(obj client.Object, p *metav1.Precondition
 	if p == nil {
 		return nil
 	}
+	gr := schema.GroupResource{Group: rq.res.Group, Resource: rq.res.GroupVersionKind.Kind} // as Kubernetes has it
 	if p.UID != nil && *p.UID != obj.GetUID() {
-		return apierrors.NewConflict(rq.res.gr, rq.ref.Name, fmt.Errorf(
+		return apierrors.NewConflict(gr, rq.ref.Name, fmt.Errorf(
 			"the UID in the precondition (%s) does not match the UID in record (%s). The object might have been deleted and then recreated", *p.UID, obj.GetUID()))
 	}
 	if p.ResourceVersion != nil && *p.ResourceVersion != obj.GetResourceVersion() {
-		return apierrors.NewConflict(rq.res.gr, rq.ref.Name, fmt.Errorf(
+		return apierrors.NewConflict(gr, rq.ref.Name, fmt.Errorf(
 			"the ResourceVersion in the precondition (%s) does not match the ResourceVersion in record (%s). The object might have been modified", *p.ResourceVersion, obj.GetResourceVersion()))
 	}
 	return nil

@@ -27,7 +27,10 @@ func wrongKind(got, want schema.GroupVersionKind) error {
 
 // notFoundPath is the answer for a path that leads nowhere.
 func notFoundPath() error {
-	return apierrors.NewGenericServerResponse(http.StatusNotFound, "", schema.GroupResource{}, "", "404 page not found", 0, true)
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound,
+		Message: "the server could not find the requested resource", Details: &metav1.StatusDetails{},
+	}}
 }
 
 // tooLargeVersion is the answer for a resourceVersion of the future.
@@ -49,11 +52,15 @@ func storeError(err error, asked int64) error {
 	case errors.As(err, &compacted):
 		return apierrors.NewResourceExpired(fmt.Sprintf("too old resource version: %d (%d)", asked, compacted.Oldest))
 	case errors.Is(err, store.ErrUnknownOutcome):
+		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
 		return apierrors.NewTimeoutError("the change was not confirmed in time; whether it happened is unknown", 0)
 	case errors.Is(err, store.ErrTooLarge):
 		return apierrors.NewRequestEntityTooLargeError(err.Error())
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return apierrors.NewTimeoutError(fmt.Sprintf("request did not complete within the allotted timeout: %v", err), 0)
+		// The caller's own doing: it is told in its own words. HTTP makes a Status of it.
+		return err
 	case errors.Is(err, store.ErrClosed):
 		return apierrors.NewServiceUnavailable("the server is shutting down")
 	}

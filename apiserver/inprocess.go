@@ -32,9 +32,6 @@ func (c *inProcess) ResourceFor(obj runtime.Object) (schema.GroupVersionResource
 }
 
 func (c *inProcess) Get(ctx context.Context, ref client.Ref, opts metav1.GetOptions) (runtime.Object, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, asStatus(err)
-	}
 	rq, err := c.server.begin(ctx, c.user, verbGet, ref)
 	if err != nil {
 		return nil, err

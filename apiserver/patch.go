@@ -152,7 +152,7 @@ func (s *Server) patched(rq *request, apply patcher, old client.Object, opts *me
 		return nil, patchError(rq, err)
 	}
 	body := emptyLike(before)
-	err = s.decodeStrictly(rq, after, body, opts.FieldValidation)
+	err = decodeStrictly(rq, after, body, opts.FieldValidation)
 	var status *apierrors.StatusError
 	if err != nil && !errors.As(err, &status) {
 		return nil, apierrors.NewInvalid(rq.res.GroupVersionKind.GroupKind(), rq.ref.Name,

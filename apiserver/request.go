@@ -61,9 +61,12 @@ func noWarnings(string) {}
 
 // begin finds the resource of a request and asks whether the user may do what it asks.
 func (s *Server) begin(ctx context.Context, user *Identity, verb string, ref client.Ref) (*request, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	res := s.table.byResource[ref.GroupVersionResource]
 	if res == nil {
-		return nil, apierrors.NewGenericServerResponse(404, verb, ref.GroupResource(), ref.Name, "404 page not found", 0, true)
+		return nil, notFoundPath()
 	}
 	if !res.Namespaced && ref.Namespace != "" {
 		return nil, badRequest("%s are not namespaced, but the request names the namespace %q", ref.GroupResource(), ref.Namespace)

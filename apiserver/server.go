@@ -6,6 +6,7 @@ package apiserver
 
 import (
 	"context"
+	"net/http"
 	"sync"
 	"time"
 
@@ -18,6 +19,9 @@ type Server struct {
 	store     Store
 	table     *table
 	admission []Admission
+	discovery *discoveryDocs
+	openapi   http.Handler
+	inFlight  chan struct{}
 	ready     chan struct{}
 	readyOnce sync.Once
 	now       func() time.Time
@@ -33,7 +37,14 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, store: cfg.Store, table: t, ready: make(chan struct{}), now: time.Now}
+	docs, err := newDiscovery(t)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: cfg, store: cfg.Store, table: t, discovery: docs, openapi: newOpenAPI(t, cfg.Version),
+		inFlight: make(chan struct{}, cfg.Limits.InFlight), ready: make(chan struct{}), now: time.Now,
+	}
 	s.admission = append(s.builtinAdmission(), cfg.Admission...)
 	return s, nil
 }

@@ -23,6 +23,13 @@ var admin = apiserver.Identity{User: "admin", Groups: []string{apiserver.GroupMa
 
 func newServer(t testing.TB, change ...func(*apiserver.Config)) *apiserver.Server {
 	t.Helper()
+	s, _ := openServer(t, change...)
+	return s
+}
+
+// openServer returns a server with all built-in kinds over a store in memory.
+func openServer(t testing.TB, change ...func(*apiserver.Config)) (*apiserver.Server, *store.Store) {
+	t.Helper()
 	st, err := store.Open(store.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +43,7 @@ func newServer(t testing.TB, change ...func(*apiserver.Config)) *apiserver.Serve
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return s, st
 }
 
 func testPod(name string) *corev1.Pod {

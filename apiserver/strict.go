@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"errors"
 	"reflect"
 	"strings"
 
@@ -15,7 +16,7 @@ var rqNone schema.GroupResource
 
 // decodeStrictly decodes JSON into an object. Unknown and duplicate fields are an error, a warning or
 // nothing, as fieldValidation asks for.
-func (s *Server) decodeStrictly(rq *request, data []byte, into runtime.Object, fieldValidation string) error {
+func decodeStrictly(rq *request, data []byte, into runtime.Object, fieldValidation string) error {
 	switch fieldValidation {
 	case metav1.FieldValidationIgnore:
 		return kjson.UnmarshalCaseSensitivePreserveInts(data, into)
@@ -41,7 +42,7 @@ func strictError(errs []error) error {
 	for i, e := range errs {
 		texts[i] = e.Error()
 	}
-	return badRequest("strict decoding error: %s", strings.Join(texts, ", "))
+	return errors.New("strict decoding error: " + strings.Join(texts, ", "))
 }
 
 // emptyLike returns an empty object of the same Go type.

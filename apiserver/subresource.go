@@ -37,7 +37,7 @@ func (rq *request) noSubresource() error {
 	if rq.res.Subresources[rq.ref.Subresource].Create != nil {
 		return apierrors.NewMethodNotSupported(rq.qualified(), rq.verb)
 	}
-	return apierrors.NewGenericServerResponse(404, rq.verb, rq.qualified(), rq.ref.Name, "404 page not found", 0, true)
+	return notFoundPath()
 }
 
 func scaleOf(r *resource, obj client.Object) *autoscalingv1.Scale {
@@ -115,7 +115,7 @@ func (rq *request) withVerb(verb string) *request {
 func (s *Server) mutate(ctx context.Context, rq *request, change func(client.Object) error) (client.Object, error) {
 	for {
 		if err := ctx.Err(); err != nil {
-			return nil, asStatus(err)
+			return nil, err
 		}
 		cur, err := s.read(ctx, rq)
 		if err != nil {

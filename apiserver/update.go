@@ -58,7 +58,7 @@ func (rq *request) isAboutObject(err error) bool {
 func (s *Server) update(ctx context.Context, rq *request, change func(old client.Object) (runtime.Object, error)) (found, error) {
 	for {
 		if err := ctx.Err(); err != nil {
-			return found{}, asStatus(err)
+			return found{}, err
 		}
 		cur, err := s.read(ctx, rq)
 		if err != nil {

@@ -1,0 +1,39 @@
+package apiserver
+
+import (
+	"context"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// deleteCollection deletes what a list selects, and returns what that was.
+func (s *Server) deleteCollection(ctx context.Context, rq *request, list *metav1.ListOptions, opts *metav1.DeleteOptions) (*listed, error) {
+	l, err := s.list(ctx, rq, list)
+	if err != nil {
+		return nil, err
+	}
+	for i := range l.items {
+		one := *rq
+		one.verb = verbDelete
+		one.ref.Namespace, one.ref.Name = l.items[i].obj.GetNamespace(), l.items[i].obj.GetName()
+		// The deletion is of this object, not of one that took its name meanwhile.
+		own := opts.DeepCopy()
+		if own.Preconditions == nil {
+			own.Preconditions = &metav1.Preconditions{}
+		}
+		if own.Preconditions.UID == nil {
+			uid := l.items[i].obj.GetUID()
+			own.Preconditions.UID = &uid
+		}
+		d, err := s.delete(ctx, &one, own)
+		switch {
+		case apierrors.IsNotFound(err) || apierrors.IsConflict(err) && opts.Preconditions == nil:
+		case err != nil:
+			return nil, err
+		default:
+			l.items[i] = d.found
+		}
+	}
+	return l, nil
+}

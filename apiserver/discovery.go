@@ -1,0 +1,250 @@
+package apiserver
+
+import (
+	"cmp"
+	"crypto/sha512"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	discoveryv2 "k8s.io/api/apidiscovery/v2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/version"
+)
+
+// discoveryDocs tells clients what is served. The table does not change, so all is made once.
+type discoveryDocs struct {
+	versions []schema.GroupVersion
+	docs     map[string]any // by path
+	// aggregated are the documents of /api and /apis with everything in them.
+	aggregated map[string][]byte
+	etags      map[string]string
+}
+
+const aggregatedMedia = mediaJSON + ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+
+func newDiscovery(t *table) (*discoveryDocs, error) {
+	d := &discoveryDocs{docs: map[string]any{}, aggregated: map[string][]byte{}, etags: map[string]string{}}
+	byVersion := map[schema.GroupVersion][]*resource{}
+	for _, r := range t.ordered {
+		gv := r.GroupVersion()
+		if byVersion[gv] == nil {
+			d.versions = append(d.versions, gv)
+		}
+		byVersion[gv] = append(byVersion[gv], r)
+	}
+	groups := metav1.APIGroupList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "APIGroupList"}, Groups: []metav1.APIGroup{}}
+	aggregated := map[string]*discoveryv2.APIGroupDiscoveryList{"/api": {}, "/apis": {}}
+	for _, name := range d.groups() {
+		versions := d.versionsOf(name)
+		root := "/apis"
+		if name == "" {
+			root = "/api"
+			d.docs["/api"] = &metav1.APIVersions{
+				TypeMeta: metav1.TypeMeta{Kind: "APIVersions"}, Versions: versionNames(versions),
+				ServerAddressByClientCIDRs: []metav1.ServerAddressByClientCIDR{},
+			}
+		} else {
+			g := apiGroup(name, versions)
+			groups.Groups = append(groups.Groups, g)
+			g.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "APIGroup"}
+			d.docs["/apis/"+name] = &g
+		}
+		for _, gv := range versions {
+			d.docs[strings.Replace(root+"/"+gv.String(), "//", "/", 1)] = resourceList(gv, byVersion[gv])
+		}
+		list := aggregated[root]
+		list.Items = append(list.Items, groupDiscovery(name, versions, byVersion))
+	}
+	d.docs["/apis"] = &groups
+	for path, list := range aggregated {
+		list.TypeMeta = metav1.TypeMeta{APIVersion: "apidiscovery.k8s.io/v2", Kind: "APIGroupDiscoveryList"}
+		if list.Items == nil {
+			list.Items = []discoveryv2.APIGroupDiscovery{}
+		}
+		b, err := json.Marshal(list)
+		if err != nil {
+			return nil, err
+		}
+		d.aggregated[path], d.etags[path] = b, fmt.Sprintf(`"%X"`, sha512.Sum512(b))
+	}
+	return d, nil
+}
+
+func (d *discoveryDocs) groups() []string {
+	var out []string
+	for _, gv := range d.versions {
+		if !slices.Contains(out, gv.Group) {
+			out = append(out, gv.Group)
+		}
+	}
+	return out
+}
+
+// versionsOf returns the versions of a group, the preferred one first.
+func (d *discoveryDocs) versionsOf(group string) []schema.GroupVersion {
+	var out []schema.GroupVersion
+	for _, gv := range d.versions {
+		if gv.Group == group {
+			out = append(out, gv)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b schema.GroupVersion) int {
+		return -version.CompareKubeAwareVersionStrings(a.Version, b.Version)
+	})
+	return out
+}
+
+func versionNames(versions []schema.GroupVersion) []string {
+	out := make([]string, len(versions))
+	for i, gv := range versions {
+		out[i] = gv.Version
+	}
+	return out
+}
+
+func apiGroup(name string, versions []schema.GroupVersion) metav1.APIGroup {
+	g := metav1.APIGroup{Name: name}
+	for _, gv := range versions {
+		g.Versions = append(g.Versions, metav1.GroupVersionForDiscovery{GroupVersion: gv.String(), Version: gv.Version})
+	}
+	g.PreferredVersion = g.Versions[0]
+	return g
+}
+
+// subresource is how discovery tells of a subresource.
+type subresource struct {
+	name  string
+	kind  schema.GroupVersionKind
+	verbs []string
+}
+
+// subresources returns all of a resource's, in order of name.
+func (r *resource) subresources() []subresource {
+	update := []string{verbGet, verbPatch, verbUpdate}
+	var out []subresource
+	if r.Status {
+		out = append(out, subresource{"status", r.GroupVersionKind, update})
+	}
+	if r.Scale != nil {
+		out = append(out, subresource{"scale", scaleKind, update})
+	}
+	if r.gvr == podsResource {
+		out = append(out, subresource{"log", r.GroupVersionKind, []string{verbGet}})
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Subresources)) {
+		sub := r.Subresources[name]
+		s := subresource{name: name, kind: sub.Kind}
+		if sub.Create != nil {
+			s.verbs = append(s.verbs, verbCreate)
+		}
+		if sub.Merge != nil {
+			s.verbs = append(s.verbs, update...)
+		}
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b subresource) int { return cmp.Compare(a.name, b.name) })
+	return out
+}
+
+func resourceList(gv schema.GroupVersion, resources []*resource) *metav1.APIResourceList {
+	l := &metav1.APIResourceList{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "APIResourceList"}, GroupVersion: gv.String(), APIResources: []metav1.APIResource{},
+	}
+	for _, r := range resources {
+		l.APIResources = append(l.APIResources, metav1.APIResource{
+			Name: r.Resource, SingularName: r.Singular, Namespaced: r.Namespaced, Kind: r.GroupVersionKind.Kind,
+			Verbs: r.verbs(), ShortNames: r.ShortNames, Categories: r.Categories,
+		})
+		for _, sub := range r.subresources() {
+			a := metav1.APIResource{Name: r.Resource + "/" + sub.name, Namespaced: r.Namespaced, Kind: sub.kind.Kind, Verbs: sub.verbs}
+			if sub.kind.GroupVersion() != gv {
+				a.Group, a.Version = sub.kind.Group, sub.kind.Version
+			}
+			l.APIResources = append(l.APIResources, a)
+		}
+	}
+	slices.SortFunc(l.APIResources, func(a, b metav1.APIResource) int { return cmp.Compare(a.Name, b.Name) })
+	return l
+}
+
+func groupDiscovery(name string, versions []schema.GroupVersion, byVersion map[schema.GroupVersion][]*resource) discoveryv2.APIGroupDiscovery {
+	g := discoveryv2.APIGroupDiscovery{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	for _, gv := range versions {
+		v := discoveryv2.APIVersionDiscovery{Version: gv.Version, Freshness: discoveryv2.DiscoveryFreshnessCurrent}
+		for _, r := range byVersion[gv] {
+			v.Resources = append(v.Resources, resourceDiscovery(r))
+		}
+		slices.SortFunc(v.Resources, func(a, b discoveryv2.APIResourceDiscovery) int { return cmp.Compare(a.Resource, b.Resource) })
+		g.Versions = append(g.Versions, v)
+	}
+	return g
+}
+
+func resourceDiscovery(r *resource) discoveryv2.APIResourceDiscovery {
+	scope := discoveryv2.ScopeCluster
+	if r.Namespaced {
+		scope = discoveryv2.ScopeNamespace
+	}
+	d := discoveryv2.APIResourceDiscovery{
+		Resource: r.Resource, SingularResource: r.Singular, Scope: scope, ResponseKind: groupVersionKind(r.GroupVersionKind),
+		Verbs: r.verbs(), ShortNames: r.ShortNames, Categories: r.Categories,
+	}
+	for _, sub := range r.subresources() {
+		d.Subresources = append(d.Subresources, discoveryv2.APISubresourceDiscovery{
+			Subresource: sub.name, ResponseKind: groupVersionKind(sub.kind), Verbs: sub.verbs,
+		})
+	}
+	return d
+}
+
+func groupVersionKind(k schema.GroupVersionKind) *metav1.GroupVersionKind {
+	return &metav1.GroupVersionKind{Group: k.Group, Version: k.Version, Kind: k.Kind}
+}
+
+// discovery serves /api, /apis and what is below.
+func (c *call) discovery(path string) {
+	d := c.server.discovery
+	c.w.Header().Add("Vary", "Accept")
+	if b, ok := d.aggregated[path]; ok && wantsAggregated(c.r) {
+		c.w.Header().Set("ETag", d.etags[path])
+		if strings.Contains(c.r.Header.Get("If-None-Match"), strings.Trim(d.etags[path], `"`)) {
+			c.started = true
+			c.w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		c.write(http.StatusOK, aggregatedMedia, b)
+		return
+	}
+	doc, ok := d.docs[path]
+	if !ok {
+		c.fail(notFoundPath())
+		return
+	}
+	b, err := json.Marshal(doc)
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	c.write(http.StatusOK, mediaJSON, b)
+}
+
+// wantsAggregated tells whether a client prefers the one document with everything.
+func wantsAggregated(r *http.Request) bool {
+	for _, a := range parseAccept(r.Header.Values("Accept")) {
+		if a.media != mediaJSON && a.media != "*/*" && a.media != "application/*" {
+			continue
+		}
+		if a.params["as"] == "" {
+			return false
+		}
+		if a.params["as"] == "APIGroupDiscoveryList" && a.params["g"] == "apidiscovery.k8s.io" && a.params["v"] == "v2" {
+			return true
+		}
+	}
+	return false
+}

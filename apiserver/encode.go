@@ -1,0 +1,183 @@
+package apiserver
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/yaml"
+
+	"github.com/inboard/inboard/store"
+)
+
+// Keys under which entries keep their encodings, made once for all who ask.
+type (
+	jsonKey      struct{}
+	goneJSONKey  struct{}
+	protoKey     struct{}
+	goneProtoKey struct{}
+)
+
+// cachedJSON returns the JSON of an object, which is kept with its entry if it has one.
+func cachedJSON(obj runtime.Object, e *store.Entry, gone bool) ([]byte, error) {
+	if e == nil {
+		return json.Marshal(obj)
+	}
+	var key any = jsonKey{}
+	if gone {
+		key = goneJSONKey{}
+	}
+	return cachedBytes(e, key, func() ([]byte, error) { return json.Marshal(obj) })
+}
+
+// cachedProto returns the protobuf message of an object, without envelope.
+func cachedProto(obj runtime.Object, e *store.Entry, gone bool) ([]byte, error) {
+	m, ok := obj.(protoMessage)
+	if !ok {
+		return nil, notAcceptable()
+	}
+	if e == nil {
+		return m.Marshal()
+	}
+	var key any = protoKey{}
+	if gone {
+		key = goneProtoKey{}
+	}
+	return cachedBytes(e, key, m.Marshal)
+}
+
+func cachedBytes(e *store.Entry, key any, encode func() ([]byte, error)) ([]byte, error) {
+	v, err := e.Cached(key, func(*store.Entry) (any, error) { return encode() })
+	if err != nil {
+		return nil, err
+	}
+	b, ok := v.([]byte)
+	if !ok {
+		return nil, fmt.Errorf("apiserver: the entry %s keeps a %T as its encoding", e.Key, v)
+	}
+	return b, nil
+}
+
+// envelope wraps a protobuf message as Kubernetes does.
+func envelope(tm metav1.TypeMeta, raw []byte) ([]byte, error) {
+	u := runtime.Unknown{TypeMeta: runtime.TypeMeta{APIVersion: tm.APIVersion, Kind: tm.Kind}, Raw: raw}
+	buf := make([]byte, len(protoMagic)+u.Size())
+	copy(buf, protoMagic)
+	_, err := u.MarshalTo(buf[len(protoMagic):])
+	return buf, err
+}
+
+func typeOf(obj runtime.Object) metav1.TypeMeta {
+	apiVersion, kind := obj.GetObjectKind().GroupVersionKind().ToAPIVersionAndKind()
+	return metav1.TypeMeta{APIVersion: apiVersion, Kind: kind}
+}
+
+// encodeObject returns an object in the given media type.
+func encodeObject(media string, obj runtime.Object, e *store.Entry, gone bool) ([]byte, error) {
+	switch media {
+	case mediaProto:
+		raw, err := cachedProto(obj, e, gone)
+		if err != nil {
+			return nil, err
+		}
+		return envelope(typeOf(obj), raw)
+	case mediaYAML:
+		b, err := cachedJSON(obj, e, gone)
+		if err != nil {
+			return nil, err
+		}
+		return yaml.JSONToYAML(b)
+	}
+	return cachedJSON(obj, e, gone)
+}
+
+// listHead is a list without its items.
+type listHead struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata"`
+}
+
+// encodeListJSON writes a list from its items' JSON. As in Kubernetes, the items of a typed list have
+// no type of their own.
+func encodeListJSON(head listHead, items []found) ([]byte, error) {
+	b, err := json.Marshal(head)
+	if err != nil {
+		return nil, err
+	}
+	size := len(b) + 16
+	parts := make([][]byte, len(items))
+	for i, f := range items {
+		part, err := cachedJSON(f.obj, f.entry, false)
+		if err != nil {
+			return nil, err
+		}
+		parts[i] = withoutType(part, typeOf(f.obj))
+		size += len(parts[i]) + 2
+	}
+	buf := bytes.NewBuffer(make([]byte, 0, size))
+	buf.Write(b[:len(b)-1])
+	buf.WriteString(`,"items":[`)
+	for i, part := range parts {
+		if i > 0 {
+			buf.WriteByte(',')
+		}
+		buf.WriteByte('{')
+		buf.Write(part)
+	}
+	buf.WriteString(`]}`)
+	return buf.Bytes(), nil
+}
+
+// withoutType returns the JSON of an object after its opening brace and its kind and apiVersion, which
+// the Go types of the API have first.
+func withoutType(b []byte, tm metav1.TypeMeta) []byte {
+	head := fmt.Sprintf(`{"kind":%q,"apiVersion":%q`, tm.Kind, tm.APIVersion)
+	rest, ok := bytes.CutPrefix(b, []byte(head))
+	if !ok {
+		return b[1:]
+	}
+	return bytes.TrimPrefix(rest, []byte(","))
+}
+
+// encodeListProto writes a list from its items' messages: in all lists of the API, field 1 is the
+// metadata and field 2 the items.
+func encodeListProto(head listHead, items []found) ([]byte, error) {
+	raw, err := head.ListMeta.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	buf := appendMessage(nil, 1, raw)
+	for _, f := range items {
+		item, err := cachedProto(f.obj, f.entry, false)
+		if err != nil {
+			return nil, err
+		}
+		buf = appendMessage(buf, 2, item)
+	}
+	return envelope(head.TypeMeta, buf)
+}
+
+// appendMessage appends a field that holds a message (wire type 2).
+func appendMessage(buf []byte, field byte, message []byte) []byte {
+	buf = append(buf, field<<3|2)
+	n := uint64(len(message))
+	for n >= 0x80 {
+		buf = append(buf, byte(n)|0x80)
+		n >>= 7
+	}
+	return append(append(buf, byte(n)), message...)
+}
+
+// encodeList returns a list in the given media type.
+func encodeList(media string, head listHead, items []found) ([]byte, error) {
+	if media == mediaProto {
+		return encodeListProto(head, items)
+	}
+	b, err := encodeListJSON(head, items)
+	if err != nil || media == mediaJSON {
+		return b, err
+	}
+	return yaml.JSONToYAML(b)
+}

@@ -1,0 +1,173 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Handler returns the server as an http.Handler that serves the API at the root of a host. Client
+// certificates count when the connection's TLS configuration verified them (see pki and Serve).
+func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.ServeHTTP) }
+
+// ServeHTTP serves one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := &call{server: s, w: w, r: r}
+	defer c.recoverPanic()
+	id, err := s.authenticate(r)
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	c.user = id
+	t, ok := parsePath(r.URL.Path)
+	if !ok {
+		c.other()
+		return
+	}
+	c.target = t
+	c.query = r.URL.Query()
+	verb := t.verbOf(r.Method, c.query)
+	if verb == verbWatch || t.ref.Subresource == "log" {
+		c.resource(verb)
+		return
+	}
+	select {
+	case s.inFlight <- struct{}{}:
+		defer func() { <-s.inFlight }()
+	default:
+		c.fail(apierrors.NewTooManyRequests("the server has received too many requests and has asked us to try again later", 1))
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.Limits.RequestTimeout)
+	defer cancel()
+	c.r = r.WithContext(ctx)
+	c.resource(verb)
+}
+
+// call is one HTTP request on its way to the pipeline and back.
+type call struct {
+	server  *Server
+	w       http.ResponseWriter
+	r       *http.Request
+	user    *Identity
+	target  target
+	query   map[string][]string
+	rq      *request
+	format  format
+	started bool
+	warned  map[string]bool
+}
+
+// recoverPanic turns a panic into one 500, or breaks the connection when the answer has begun.
+func (c *call) recoverPanic() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if p == http.ErrAbortHandler {
+		panic(p)
+	}
+	c.server.cfg.Logger.Error("a request panicked", "panic", p, "path", c.r.URL.Path, "stack", string(debug.Stack()))
+	if c.started {
+		panic(http.ErrAbortHandler)
+	}
+	c.fail(apierrors.NewInternalError(fmt.Errorf("the request panicked: %v", p)))
+}
+
+// resource serves a request for a resource.
+func (c *call) resource(verb string) {
+	ref := c.target.ref
+	rq, err := c.server.begin(c.r.Context(), c.user, verb, ref)
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	rq.warn = c.warn
+	c.rq = rq
+	serve, ok := c.verbs()[verb]
+	if !ok {
+		c.fail(apierrors.NewMethodNotSupported(rq.qualified(), verb))
+		return
+	}
+	if err := serve(); err != nil {
+		c.fail(err)
+	}
+}
+
+func (c *call) verbs() map[string]func() error {
+	return map[string]func() error{
+		verbGet: c.get, verbList: c.list, verbWatch: c.watch, verbCreate: c.create, verbUpdate: c.update,
+		verbPatch: c.patch, verbDelete: c.delete, verbDeleteCollection: c.deleteCollection,
+	}
+}
+
+// warn adds a Warning header, once for each text.
+func (c *call) warn(text string) {
+	if c.started || c.warned[text] {
+		return
+	}
+	if c.warned == nil {
+		c.warned = map[string]bool{}
+	}
+	c.warned[text] = true
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, text)
+	escaped := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text)
+	c.w.Header().Add("Warning", `299 - "`+escaped+`"`)
+}
+
+// fail answers with a Status.
+func (c *call) fail(err error) {
+	if c.started {
+		panic(http.ErrAbortHandler)
+	}
+	if errors.Is(err, context.Canceled) && c.r.Context().Err() != nil {
+		// Nobody waits for the answer.
+		panic(http.ErrAbortHandler)
+	}
+	status := asStatus(err).ErrStatus
+	if status.Code == 0 {
+		status.Code = http.StatusInternalServerError
+	}
+	if d := status.Details; d != nil && d.RetryAfterSeconds > 0 {
+		c.w.Header().Set("Retry-After", strconv.Itoa(int(d.RetryAfterSeconds)))
+	} else if status.Code == http.StatusTooManyRequests || status.Code == http.StatusServiceUnavailable {
+		c.w.Header().Set("Retry-After", "1")
+	}
+	if status.Code == http.StatusUnauthorized {
+		c.w.Header().Set("WWW-Authenticate", `Bearer realm="kubernetes"`)
+	}
+	c.status(int(status.Code), &status)
+}
+
+// status writes a Status in the form that the client accepts, JSON if there is none.
+func (c *call) status(code int, status *metav1.Status) {
+	status.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
+	f, err := negotiate(c.r, true)
+	if err != nil {
+		f.media = mediaJSON
+	}
+	b, err := encodeObject(f.media, status, nil, false)
+	if err != nil {
+		b, f.media = []byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","code":500}`), mediaJSON
+	}
+	c.write(code, f.media, b)
+}
+
+// isLong tells whether a request goes on until somebody ends it.
+func isLong(verb, subresource string) bool {
+	return verb == verbWatch || slices.Contains([]string{"log", "exec", "attach", "portforward", "proxy"}, subresource)
+}

@@ -1,0 +1,176 @@
+package apiserver
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/yaml"
+)
+
+type kindOf = schema.GroupVersionKind
+
+var (
+	scaleKind         = autoscalingv1.SchemeGroupVersion.WithKind("Scale")
+	deleteOptionsKind = metav1.SchemeGroupVersion.WithKind("DeleteOptions")
+)
+
+func emptyScale() runtime.Object { return &autoscalingv1.Scale{} }
+
+func (c *call) values() *url.Values {
+	v := url.Values(c.query)
+	return &v
+}
+
+// readBody reads the request's body up to the limit.
+func (c *call) readBody() ([]byte, error) {
+	if c.r.Body == nil || c.r.Body == http.NoBody {
+		return nil, nil
+	}
+	limit := c.server.cfg.Limits.Body
+	body := http.MaxBytesReader(c.w, c.r.Body, limit)
+	var buf bytes.Buffer
+	if n := c.r.ContentLength; n > 0 && n <= limit {
+		buf.Grow(int(n) + bytes.MinRead)
+	}
+	_, err := buf.ReadFrom(body)
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", limit))
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, badRequest("the request's body ends too early")
+	case err != nil:
+		return nil, badRequest("the request's body can't be read: %v", err)
+	}
+	return buf.Bytes(), nil
+}
+
+// body decodes the request's body into an object of the given kind.
+func (c *call) body(into runtime.Object, kind kindOf, fieldValidation string) error {
+	data, err := c.readBody()
+	if err != nil {
+		return err
+	}
+	if len(bytes.TrimSpace(data)) == 0 {
+		return badRequest("the request has no body; want a %s in version %q", kind.Kind, kind.GroupVersion())
+	}
+	return c.decode(data, into, kind, fieldValidation)
+}
+
+// decode decodes a body in the format that the request's Content-Type tells.
+func (c *call) decode(data []byte, into runtime.Object, kind kindOf, fieldValidation string) error {
+	media := mediaJSON
+	if ct := c.r.Header.Get("Content-Type"); ct != "" {
+		parsed, _, err := mime.ParseMediaType(ct)
+		if err != nil {
+			return unsupportedMedia(ct)
+		}
+		media = parsed
+	}
+	var err error
+	switch media {
+	case mediaJSON:
+		err = decodeJSON(c.rq, data, into, kind, fieldValidation)
+	case mediaYAML:
+		err = decodeYAML(c.rq, data, into, kind, fieldValidation)
+	case mediaProto:
+		err = decodeProto(data, into, kind)
+	default:
+		return unsupportedMedia(media)
+	}
+	var status *apierrors.StatusError
+	if err == nil || errors.As(err, &status) {
+		return err
+	}
+	return badRequest("%s in version %q cannot be handled as a %s: %v", kind.Kind, kind.Version, kind.Kind, err)
+}
+
+func decodeJSON(rq *request, data []byte, into runtime.Object, kind kindOf, fieldValidation string) error {
+	var tm metav1.TypeMeta
+	if err := json.Unmarshal(data, &tm); err != nil {
+		var syntax *json.SyntaxError
+		if errors.As(err, &syntax) {
+			return badRequest("the object provided is unrecognized (must be of type %s): couldn't get version/kind; json parse error: %v", kind.Kind, err)
+		}
+		return err
+	}
+	if err := sameKind(tm, kind); err != nil {
+		return err
+	}
+	if err := decodeStrictly(rq, data, into, fieldValidation); err != nil {
+		return err
+	}
+	into.GetObjectKind().SetGroupVersionKind(kind)
+	return nil
+}
+
+func decodeYAML(rq *request, data []byte, into runtime.Object, kind kindOf, fieldValidation string) error {
+	converted, err := yaml.YAMLToJSON(data)
+	if err != nil {
+		return badRequest("the object provided is unrecognized (must be of type %s): %v", kind.Kind, err)
+	}
+	if fieldValidation != metav1.FieldValidationIgnore {
+		if _, err := yaml.YAMLToJSONStrict(data); err != nil {
+			if fieldValidation == metav1.FieldValidationStrict {
+				return fmt.Errorf("strict decoding error: %w", err)
+			}
+			rq.warn(err.Error())
+		}
+	}
+	return decodeJSON(rq, converted, into, kind, fieldValidation)
+}
+
+func decodeProto(data []byte, into runtime.Object, kind kindOf) error {
+	m, ok := into.(protoMessage)
+	if !ok {
+		return unsupportedMedia(mediaProto)
+	}
+	raw, ok := bytes.CutPrefix(data, protoMagic)
+	if !ok {
+		return badRequest("the object provided is unrecognized (must be of type %s): it does not appear to be a protobuf message, expected prefix %v", kind.Kind, protoMagic)
+	}
+	var u runtime.Unknown
+	if err := u.Unmarshal(raw); err != nil {
+		return err
+	}
+	if err := sameKind(metav1.TypeMeta{APIVersion: u.APIVersion, Kind: u.Kind}, kind); err != nil {
+		return err
+	}
+	if err := m.Unmarshal(u.Raw); err != nil {
+		return err
+	}
+	into.GetObjectKind().SetGroupVersionKind(kind)
+	return nil
+}
+
+// sameKind checks the type that a body names; what it leaves out is taken from the URL.
+func sameKind(tm metav1.TypeMeta, want kindOf) error {
+	gv, err := schema.ParseGroupVersion(tm.APIVersion)
+	if err != nil {
+		return badRequest("%v", err)
+	}
+	if want == deleteOptionsKind {
+		if tm.Kind == "" || tm.Kind == want.Kind {
+			return nil
+		}
+		return badRequest("%s in version %q cannot be handled as a DeleteOptions", tm.Kind, tm.APIVersion)
+	}
+	switch {
+	case tm.APIVersion != "" && gv != want.GroupVersion():
+		return badRequest("the API version in the data (%s) does not match the expected API version (%s)", tm.APIVersion, want.GroupVersion())
+	case tm.Kind != "" && tm.Kind != want.Kind:
+		return badRequest("%s in version %q cannot be handled as a %s: the request is for a %s", tm.Kind, want.Version, want.Kind, want.Kind)
+	}
+	return nil
+}

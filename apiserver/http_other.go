@@ -1,0 +1,82 @@
+package apiserver
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"runtime"
+	"slices"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/version"
+)
+
+// other serves paths that are not for a resource.
+func (c *call) other() {
+	c.query = c.r.URL.Query()
+	path := c.r.URL.Path
+	a := &Attributes{User: c.user, Verb: strings.ToLower(c.r.Method), Path: path}
+	allowed, reason, err := c.server.cfg.Authorizer.Authorize(c.r.Context(), a)
+	if err != nil || !allowed {
+		text := fmt.Sprintf("User %q cannot %s path %q", c.user.User, a.Verb, path)
+		if reason != "" {
+			text += ": " + reason
+		}
+		c.fail(apierrors.NewForbidden(rqNone, "", fmt.Errorf("%s", text)))
+		return
+	}
+	s := c.server
+	switch trimmed := strings.TrimSuffix(path, "/"); {
+	case strings.HasPrefix(path, "/openapi/"):
+		c.started = true
+		s.openapi.ServeHTTP(c.w, c.r)
+	case c.r.Method != http.MethodGet && c.r.Method != http.MethodHead:
+		c.fail(apierrors.NewMethodNotSupported(rqNone, a.Verb))
+	case trimmed == "":
+		c.json(map[string]any{"paths": s.paths()})
+	case trimmed == "/version":
+		c.json(s.version())
+	case below(healthPaths, trimmed):
+		c.health(trimmed)
+	case below([]string{"/api", "/apis"}, trimmed):
+		c.discovery(trimmed)
+	default:
+		c.fail(notFoundPath())
+	}
+}
+
+func (c *call) json(v any) {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	c.write(http.StatusOK, mediaJSON, b)
+}
+
+func (s *Server) paths() []string {
+	out := []string{"/api", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"}
+	for _, gv := range s.discovery.versions {
+		if gv.Group == "" {
+			out = append(out, "/api/"+gv.Version)
+			continue
+		}
+		out = append(out, "/apis/"+gv.Group, "/apis/"+gv.String())
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// version returns what /version tells.
+func (s *Server) version() version.Info {
+	major, minor := "1", ""
+	if parts := strings.SplitN(strings.TrimPrefix(s.cfg.Version, "v"), ".", 3); len(parts) == 3 {
+		major, minor = parts[0], parts[1]
+	}
+	return version.Info{
+		Major: major, Minor: minor, GitVersion: s.cfg.Version, GitTreeState: "clean",
+		GoVersion: runtime.Version(), Compiler: runtime.Compiler, Platform: runtime.GOOS + "/" + runtime.GOARCH,
+		BuildDate: "1970-01-01T00:00:00Z",
+	}
+}

@@ -1,0 +1,103 @@
+package apiserver
+
+import (
+	"net/http"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/inboard/inboard/apiserver/client"
+)
+
+// listOptions reads the options of a list or watch.
+func (c *call) listOptions() (metav1.ListOptions, error) {
+	var opts metav1.ListOptions
+	if err := metav1.Convert_url_Values_To_v1_ListOptions(c.values(), &opts, nil); err != nil {
+		return opts, badRequest("%v", err)
+	}
+	return opts, nil
+}
+
+func (c *call) get() error {
+	switch c.target.ref.Subresource {
+	case "log":
+		return c.log()
+	case "exec", "attach", "portforward", "proxy":
+		return c.notServedYet()
+	}
+	if err := c.negotiated(); err != nil {
+		return err
+	}
+	var opts metav1.GetOptions
+	if err := metav1.Convert_url_Values_To_v1_GetOptions(c.values(), &opts, nil); err != nil {
+		return badRequest("%v", err)
+	}
+	if err := c.rq.checkSubresource(); err != nil {
+		return err
+	}
+	f, err := c.server.get(c.r.Context(), c.rq, opts.ResourceVersion)
+	if err != nil {
+		return err
+	}
+	return c.foundObject(http.StatusOK, f)
+}
+
+// foundObject sends an object, or the view of it that its subresource is.
+func (c *call) foundObject(code int, f found) error {
+	if c.target.ref.Subresource == "scale" && c.rq.res.Scale != nil {
+		return c.object(code, scaleOf(c.rq.res, f.obj), nil, false)
+	}
+	return c.object(code, f.obj, f.entry, false)
+}
+
+func (c *call) list() error {
+	if err := c.negotiated(); err != nil {
+		return err
+	}
+	opts, err := c.listOptions()
+	if err != nil {
+		return err
+	}
+	l, err := c.server.list(c.r.Context(), c.rq, &opts)
+	if err != nil {
+		return err
+	}
+	return c.listed(l)
+}
+
+// listed sends a list in the form that the client asked for.
+func (c *call) listed(l *listed) error {
+	opts, err := c.tableOptions()
+	if err != nil {
+		return err
+	}
+	head := listHead{c.rq.res.listKind(), l.meta()}
+	f := &c.format
+	switch f.as {
+	case "Table":
+		objs := make([]client.Object, len(l.items))
+		for i := range l.items {
+			objs[i] = l.items[i].obj
+		}
+		t, err := f.table(c.rq.res, head.ListMeta, objs, opts, c.server.now())
+		if err != nil {
+			return err
+		}
+		b, err := encodeObject(f.media, t, nil, false)
+		if err != nil {
+			return err
+		}
+		c.write(http.StatusOK, c.contentType(), b)
+		return nil
+	case "PartialObjectMetadata", "PartialObjectMetadataList":
+		head.SetGroupVersionKind(f.metaVersion().WithKind("PartialObjectMetadataList"))
+		for i := range l.items {
+			l.items[i] = found{nil, f.partial(l.items[i].obj)}
+		}
+	}
+	b, err := encodeList(f.media, head, l.items)
+	if err != nil {
+		return err
+	}
+	c.write(http.StatusOK, c.contentType(), b)
+	return nil
+}

@@ -1,0 +1,116 @@
+package apiserver
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/inboard/inboard/store"
+)
+
+// gzipFrom is the size in bytes from which answers are compressed, as in kube-apiserver.
+const gzipFrom = 128 << 10
+
+var gzipWriters = sync.Pool{New: func() any {
+	w, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is valid
+	return w
+}}
+
+// write sends a whole answer.
+func (c *call) write(code int, media string, body []byte) {
+	c.started = true
+	h := c.w.Header()
+	h.Set("Content-Type", media)
+	h.Set("Cache-Control", "no-cache, private")
+	if media == mediaJSON || strings.HasPrefix(media, mediaJSON+";") {
+		body = c.pretty(body)
+	}
+	if len(body) >= gzipFrom && strings.Contains(c.r.Header.Get("Accept-Encoding"), "gzip") {
+		h.Set("Content-Encoding", "gzip")
+		h.Add("Vary", "Accept-Encoding")
+		c.w.WriteHeader(code)
+		z := gzipWriters.Get().(*gzip.Writer)
+		defer gzipWriters.Put(z)
+		z.Reset(c.w)
+		_, _ = z.Write(body) // an error means that the client went away
+		_ = z.Close()
+		return
+	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	c.w.WriteHeader(code)
+	_, _ = c.w.Write(body) // an error means that the client went away
+}
+
+// pretty ends JSON in a new line, and indents it for people: when asked to, and for tools that show
+// answers as they are.
+func (c *call) pretty(body []byte) []byte {
+	agent := c.r.UserAgent()
+	wants := strings.HasPrefix(agent, "curl") || strings.HasPrefix(agent, "Wget") || strings.HasPrefix(agent, "Mozilla/5.0")
+	if _, ok := c.query["pretty"]; ok {
+		wants = isTrue(c.query, "pretty")
+	}
+	if wants {
+		var out bytes.Buffer
+		if json.Indent(&out, body, "", "  ") == nil {
+			body = out.Bytes()
+		}
+	}
+	if len(body) > 0 && body[len(body)-1] != '\n' {
+		body = append(body[:len(body):len(body)], '\n')
+	}
+	return body
+}
+
+// object sends one object in the form that the client asked for.
+func (c *call) object(code int, obj runtime.Object, e *store.Entry, gone bool) error {
+	opts, err := c.tableOptions()
+	if err != nil {
+		return err
+	}
+	out, same, err := c.server.transform(&c.format, c.rq.res, obj, opts)
+	if err != nil {
+		return err
+	}
+	if !same {
+		e, gone = nil, false
+	}
+	b, err := encodeObject(c.format.media, out, e, gone)
+	if err != nil {
+		return err
+	}
+	c.write(code, c.contentType(), b)
+	return nil
+}
+
+// contentType returns the media type of the answer.
+func (c *call) contentType() string { return c.format.media }
+
+func (c *call) tableOptions() (tableOptions, error) {
+	opts := tableOptions{}
+	if v := c.query["includeObject"]; len(v) > 0 {
+		opts.include = metav1.IncludeObjectPolicy(v[0])
+	}
+	return opts, checkInclude(opts.include)
+}
+
+// negotiated reads the Accept header.
+func (c *call) negotiated() error {
+	f, err := negotiate(c.r, true)
+	c.format = f
+	return err
+}
+
+// success sends a Status that tells what happened to an object.
+func (c *call) success(code int, details *metav1.StatusDetails) error {
+	c.status(code, &metav1.Status{Status: metav1.StatusSuccess, Details: details})
+	return nil
+}
+
+var _ http.Handler = (*Server)(nil)

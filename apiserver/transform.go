@@ -1,0 +1,95 @@
+package apiserver
+
+import (
+	"encoding/json"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/duration"
+
+	"github.com/inboard/inboard/apiserver/client"
+)
+
+// partial returns what PartialObjectMetadata shows of an object.
+func (f *format) partial(obj client.Object) *metav1.PartialObjectMetadata {
+	p := &metav1.PartialObjectMetadata{}
+	p.SetGroupVersionKind(f.metaVersion().WithKind("PartialObjectMetadata"))
+	p.Name, p.Namespace, p.GenerateName, p.UID = obj.GetName(), obj.GetNamespace(), obj.GetGenerateName(), obj.GetUID()
+	p.ResourceVersion, p.Generation, p.SelfLink = obj.GetResourceVersion(), obj.GetGeneration(), obj.GetSelfLink()
+	p.CreationTimestamp, p.DeletionTimestamp = obj.GetCreationTimestamp(), obj.GetDeletionTimestamp()
+	p.DeletionGracePeriodSeconds = obj.GetDeletionGracePeriodSeconds()
+	p.Labels, p.Annotations, p.OwnerReferences = obj.GetLabels(), obj.GetAnnotations(), obj.GetOwnerReferences()
+	p.Finalizers, p.ManagedFields = obj.GetFinalizers(), obj.GetManagedFields()
+	return p
+}
+
+// defaultColumns are those of kinds without columns of their own.
+var defaultColumns = []metav1.TableColumnDefinition{
+	{Name: "Name", Type: "string", Format: "name", Description: metav1.ObjectMeta{}.SwaggerDoc()["name"]},
+	{Name: "Created At", Type: "date", Description: metav1.ObjectMeta{}.SwaggerDoc()["creationTimestamp"]},
+}
+
+// tableOptions tell what a Table's rows carry besides cells.
+type tableOptions struct {
+	include metav1.IncludeObjectPolicy
+	// noHeaders leaves the columns out, as after the first event of a watch.
+	noHeaders bool
+}
+
+// table returns the Table of some objects.
+func (f *format) table(r *resource, meta metav1.ListMeta, objs []client.Object, opts tableOptions, now time.Time) (*metav1.Table, error) {
+	t := &metav1.Table{ListMeta: meta, Rows: []metav1.TableRow{}}
+	t.SetGroupVersionKind(f.metaVersion().WithKind("Table"))
+	if !opts.noHeaders {
+		t.ColumnDefinitions = r.Columns
+		if r.Row == nil {
+			t.ColumnDefinitions = defaultColumns
+		}
+	}
+	for _, obj := range objs {
+		row := metav1.TableRow{Cells: r.cells(obj, now)}
+		var err error
+		switch opts.include {
+		case metav1.IncludeNone:
+		case metav1.IncludeObject:
+			row.Object.Raw, err = json.Marshal(obj)
+		default:
+			row.Object.Raw, err = json.Marshal(f.partial(obj))
+		}
+		if err != nil {
+			return nil, err
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t, nil
+}
+
+func (r *resource) cells(obj client.Object, now time.Time) []any {
+	if r.Row != nil {
+		return r.Row(obj, now)
+	}
+	return []any{obj.GetName(), duration.HumanDuration(now.Sub(obj.GetCreationTimestamp().Time))}
+}
+
+func checkInclude(p metav1.IncludeObjectPolicy) error {
+	switch p {
+	case "", metav1.IncludeMetadata, metav1.IncludeNone, metav1.IncludeObject:
+		return nil
+	}
+	return badRequest("unrecognized includeObject value: %q", p)
+}
+
+// transform returns an object in the form that the client asked for; e and gone belong to the encoding
+// of the object as it is.
+func (s *Server) transform(f *format, r *resource, obj runtime.Object, opts tableOptions) (out runtime.Object, same bool, err error) {
+	o, ok := obj.(client.Object)
+	if !ok || f.as == "" {
+		return obj, true, nil
+	}
+	if f.as == "Table" {
+		t, err := f.table(r, metav1.ListMeta{ResourceVersion: o.GetResourceVersion()}, []client.Object{o}, opts, s.now())
+		return t, false, err
+	}
+	return f.partial(o), false, nil
+}
