@@ -54,16 +54,36 @@ func (j *bindJob) bind(ctx context.Context, s *Scheduler) (err error) {
 			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
 		}
 	}()
+	if err = j.post(ctx, s); err == nil || refusedBinding(err) || ctx.Err() != nil {
+		return err
+	}
+	// The binding may have been carried out and only the answer lost. To take it for failed would
+	// give the pod's room to another one.
+	getCtx, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
+	defer cancel()
+	if pod, getErr := s.podClient.Get(getCtx, j.pod.Namespace, j.pod.Name); getErr == nil && pod.UID == j.pod.UID && pod.Spec.NodeName == j.node {
+		return nil
+	}
+	return err
+}
+
+func (j *bindJob) post(ctx context.Context, s *Scheduler) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
 	defer cancel()
 	ref := s.podClient.Ref(j.pod.Namespace, j.pod.Name)
 	ref.Subresource = "binding"
 	// The UID makes the server refuse when the pod was made anew meanwhile.
-	_, err = s.cfg.Client.Create(ctx, ref, &corev1.Binding{
+	_, err := s.cfg.Client.Create(ctx, ref, &corev1.Binding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: j.pod.Namespace, Name: j.pod.Name, UID: j.pod.UID},
 		Target:     corev1.ObjectReference{Kind: "Node", Name: j.node},
 	}, metav1.CreateOptions{})
 	return err
+}
+
+// refusedBinding tells whether the server has surely not bound the pod.
+func refusedBinding(err error) bool {
+	return apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsForbidden(err) ||
+		apierrors.IsUnauthorized(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsTooManyRequests(err)
 }
 
 // gone tells whether a pod can't be bound because it no longer exists.

@@ -215,6 +215,26 @@ func TestAnotherSchedulerWasFaster(t *testing.T) {
 	c.waitBound("next")
 }
 
+func TestALostAnswerIsNoFailure(t *testing.T) {
+	c := newCluster(t)
+	c.addNode("node-a", "2")
+	f := &faulty{Interface: c.c}
+	f.fail = func(ref client.Ref) error {
+		_, err := c.c.Create(context.Background(), ref, &corev1.Binding{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: ref.Name},
+			Target:     corev1.ObjectReference{Kind: "Node", Name: "node-a"}}, metav1.CreateOptions{})
+		check(t, err)
+		return apierrors.NewTimeoutError("the answer got lost", 1)
+	}
+	c.start(scheduler.Config{Client: f})
+	c.addPod(newPod("web", "1"))
+	c.waitBound("web")
+	c.waitEvent("web", "Scheduled")
+	if f.binds.Load() != 1 {
+		t.Errorf("%d attempts", f.binds.Load())
+	}
+}
+
 // explosive panics for pods that ask for it.
 type explosive struct{}
 

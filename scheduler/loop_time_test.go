@@ -3,6 +3,7 @@ package scheduler_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,9 +20,10 @@ func TestTimeOfRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		c.addNode("node-a", "4")
-		broken := true
+		var broken atomic.Bool
+		broken.Store(true)
 		f := &faulty{Interface: c.c, fail: func(client.Ref) error {
-			if broken {
+			if broken.Load() {
 				return apierrors.NewInternalError(errors.New("out of order"))
 			}
 			return nil
@@ -42,7 +44,7 @@ func TestTimeOfRetries(t *testing.T) {
 				t.Fatalf("pauses are %v, want %v s", pauses, want)
 			}
 		}
-		broken = false
+		broken.Store(false)
 		time.Sleep(11 * time.Second)
 		synctest.Wait()
 		p, err := client.For[*corev1.Pod](c.c).Get(context.Background(), "default", "web")
