@@ -55,12 +55,11 @@ func (n *Network) vethName(id string) string {
 
 // removeLeftovers removes links and rules of an earlier program with the same owner. The state of
 // ip_forward before it is taken over, from it or from another bridge of this package.
-func (n *Network) removeLeftovers() error {
+func (n *Network) removeLeftovers() (found bool, err error) {
 	links, err := n.nl.LinkList()
 	if err != nil {
-		return err
+		return false, err
 	}
-	found := false
 	for _, l := range links {
 		mark, forwarding, ok := parseAlias(l.Attrs().Alias)
 		if !ok {
@@ -72,23 +71,23 @@ func (n *Network) removeLeftovers() error {
 		if mark == n.mark {
 			found = true
 			if err := n.deleteLink(l.Attrs().Name); err != nil {
-				return err
+				return found, err
 			}
 		}
 	}
 	if n.forwarding == "" {
 		if err := n.host.do(func() (err error) { n.forwarding, err = readSysctl("net/ipv4/ip_forward"); return }); err != nil {
-			return err
+			return found, err
 		}
 	}
 	if !found {
-		return nil
+		return false, nil
 	}
 	n.cfg.Logger.Info("removed the pod network of an earlier program", "owner", n.cfg.Owner)
-	if n.cfg.NoMasquerade {
-		return nil
+	if _, err := lookup("iptables-save"); err != nil && n.cfg.NoMasquerade {
+		return true, nil // then it had no rules either
 	}
-	return n.purgeRules()
+	return true, n.purgeRules()
 }
 
 func (n *Network) makeBridge() error {

@@ -61,8 +61,35 @@ func Open(cfg Config) (*Network, error) {
 	return n, nil
 }
 
+// Purge removes what a program that was killed left under an owner's name. It must not be called
+// while a Network with this Owner is open.
+func Purge(cfg Config) error {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return err
+	}
+	host, err := currentNS()
+	if err != nil {
+		return fmt.Errorf("network: %w", err)
+	}
+	defer host.close()
+	n := &Network{cfg: cfg, mark: markOf(cfg.Owner), host: host}
+	if n.nl, err = netlink.NewHandleAt(host.fd, netlinkRoute); err != nil {
+		return fmt.Errorf("network: open a netlink socket: %w", err)
+	}
+	defer n.nl.Close()
+	found, err := n.removeLeftovers()
+	if found && err == nil {
+		err = n.restoreForwarding()
+	}
+	if err != nil {
+		return fmt.Errorf("network: remove what a killed program left: %w", err)
+	}
+	return nil
+}
+
 func (n *Network) open() error {
-	if err := n.removeLeftovers(); err != nil {
+	if _, err := n.removeLeftovers(); err != nil {
 		return fmt.Errorf("network: remove what an earlier program left: %w", err)
 	}
 	if err := n.checkRange(); err != nil {

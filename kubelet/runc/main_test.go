@@ -205,20 +205,25 @@ func open(t testing.TB, cfg runc.Config) *runc.Runtime {
 
 func addApp(t testing.TB, r *runc.Runtime) {
 	t.Helper()
+	if err := addAppTo(r); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func addAppTo(r *runc.Runtime) error {
 	files, err := selfimage.Executable(appPath)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	files = append(files,
 		selfimage.File{Path: "/etc/passwd", Data: []byte("root:x:0:0::/root:/bin/sh\nalice:x:1000:1001::/home/alice:/bin/sh\n"), Mode: 0o644},
 		selfimage.File{Path: "/etc/group", Data: []byte("root:x:0:\nalice:x:1001:\nstaff:x:50:alice\n"), Mode: 0o644})
 	img, err := selfimage.New(selfimage.Config{Files: files, Entrypoint: []string{appPath}, Env: []string{"FROM=image"}})
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	if _, err := r.ImageStore().Add(context.Background(), appImage, img); err != nil {
-		t.Fatal(err)
-	}
+	_, err = r.ImageStore().Add(context.Background(), appImage, img)
+	return err
 }
 
 var uid int

@@ -174,7 +174,7 @@ func bindMount(m kubelet.Mount) (*configs.Mount, error) {
 	}
 	src, err := filepath.EvalSymlinks(m.HostPath)
 	if err != nil {
-		return nil, fmt.Errorf("mount %q: %w", m.ContainerPath, err)
+		return nil, fmt.Errorf("mount %q at %q: %w", m.HostPath, m.ContainerPath, err)
 	}
 	out := &configs.Mount{Source: src, Destination: path.Clean(m.ContainerPath), Device: "bind", Flags: unix.MS_BIND | unix.MS_REC}
 	if m.ReadOnly {

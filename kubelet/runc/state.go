@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/inboard/inboard/kubelet/network"
 )
 
 // stateDir is the directory of a Runtime. Below "run" in it is all that a Runtime mounts, so that
@@ -145,8 +147,8 @@ func removeStaleTemps(cfg Config) {
 			continue
 		}
 		s := &stateDir{dir: real, mark: markOf(real), temp: true, lock: lock}
-		err = s.reset(cfg)
-		cfg.Logger.Info("removed the state of a program that was killed", "dir", real, "err", errors.Join(err, s.close()))
+		err = errors.Join(s.reset(cfg), network.Purge(network.Config{Owner: real}), s.close())
+		cfg.Logger.Info("removed what a program that was killed left", "dir", real, "err", err)
 	}
 }
 

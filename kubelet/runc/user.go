@@ -51,6 +51,9 @@ func resolveUser(root, imageUser string, sec kubelet.SecurityContext) (identity,
 			id.groups = append(id.groups, g)
 		}
 	}
+	// Without the primary group among them, a process could drop it and so evade permissions that
+	// deny it something (CVE-2022-2989).
+	add(id.gid)
 	for _, g := range u.Sgids {
 		add(g)
 	}

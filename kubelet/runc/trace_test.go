@@ -1,0 +1,115 @@
+package runc_test
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/inboard/inboard/kubelet/runc"
+)
+
+// TestCloseLeavesNothing closes a runtime full of containers that do not want to stop.
+func TestCloseLeavesNothing(t *testing.T) {
+	needRoot(t)
+	before := trace(t)
+	r, err := runc.Open(runc.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := fill(r, 6); err != nil {
+		t.Fatal(err)
+	}
+	if len(processes()) < 12 {
+		t.Fatalf("only %d processes", len(processes()))
+	}
+	began := time.Now()
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	t.Logf("closed 12 containers in %s", time.Since(began).Round(time.Millisecond))
+	if after := trace(t); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+	if err := r.Close(); err != nil {
+		t.Errorf("second Close: %v", err)
+	}
+}
+
+// TestKilledProgram kills a program that embeds the runtime. Its containers die with it; what the
+// kernel keeps is removed by the next one, whether the directory was given or temporary.
+func TestKilledProgram(t *testing.T) {
+	needRoot(t)
+	for name, dir := range map[string]string{"given directory": t.TempDir(), "temporary directory": ""} {
+		t.Run(name, func(t *testing.T) {
+			before := trace(t)
+			kill := startProgram(t, dir)
+			if n := len(processes()); n < 8 {
+				t.Fatalf("only %d processes", n)
+			}
+			kill()
+			for deadline := time.Now().Add(5 * time.Second); len(processes()) > 0; time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("containers outlive the program: %v", processes())
+				}
+			}
+			r, err := runc.Open(runc.Config{Dir: dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+			if after := trace(t); after != before {
+				t.Errorf("before:\n%s\nafter:\n%s", before, after)
+			}
+		})
+	}
+}
+
+func startProgram(t *testing.T, dir string) (kill func()) {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), inside+"=program", "INBOARD_TEST_DIR="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = os.Stderr
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || strings.TrimSpace(line) != "ready" {
+		t.Fatalf("the program says %q, %v", line, err)
+	}
+	return func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+}
+
+// TestInUse opens a directory twice.
+func TestInUse(t *testing.T) {
+	r := open(t, runc.Config{Dir: t.TempDir()})
+	_ = r
+	dir := t.TempDir()
+	open(t, runc.Config{Dir: dir, PodCIDR: otherCIDR})
+	_, err := runc.Open(runc.Config{Dir: dir})
+	if err == nil || !strings.Contains(err.Error(), "in use by another process") {
+		t.Errorf("second Open: %v", err)
+	}
+	_, err = runc.Open(runc.Config{Dir: t.TempDir()})
+	if err == nil || !strings.Contains(err.Error(), "overlaps") {
+		t.Errorf("Open with the same pod CIDR: %v", err)
+	}
+}
