@@ -223,7 +223,7 @@ func (k *kernel) parse(text string) rule {
 			not = true
 		case "-m":
 			next() // loads an extension, whose options follow
-		case "--comment", "--mode", "--seconds":
+		case "--comment", "--mode", "--seconds", "--reject-with":
 			next()
 		case "--reap", "--rsource", "--random-fully":
 		case "-d", "-s":

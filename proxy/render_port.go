@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // protocol returns the name of the protocol in rules, "" for one that can't be routed.
@@ -180,6 +182,15 @@ func (r *renderer) loadBalancer(p *piece, sp *ServicePort, target string) {
 	}
 }
 
+// rejection tells the client that nobody is there. By TCP that is a reset: the kernel limits how many
+// ICMP messages it sends, and a local client misses one that comes while it still sends its SYN.
+func (p *ServicePort) rejection() string {
+	if p.Protocol == corev1.ProtocolTCP {
+		return "-j REJECT --reject-with tcp-reset"
+	}
+	return "-j REJECT"
+}
+
 // refuse adds what happens to packets that no endpoint may get. Without any endpoint clients are
 // told at once; with endpoints elsewhere only, packets are dropped, so that a load balancer that is
 // slow to notice does not fail its clients.
@@ -187,7 +198,7 @@ func (r *renderer) refuse(p *piece, sp *ServicePort, anyCluster, anyLocal bool) 
 	verdict := func(onlyLocal bool) (string, string) {
 		switch {
 		case !anyCluster:
-			return "has no endpoints", "-j REJECT"
+			return "has no endpoints", sp.rejection()
 		case onlyLocal && !anyLocal:
 			return "has no local endpoints", "-j DROP"
 		}
