@@ -1,8 +1,11 @@
 package iptables
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+
+	goiptables "github.com/coreos/go-iptables/iptables"
 
 	"github.com/inboard/inboard/proxy"
 )
@@ -31,7 +34,11 @@ func (f *family) ensureJumps(rules *proxy.Ruleset) error {
 
 func (f *family) hasJumps(t proxy.Table) (bool, error) {
 	for _, j := range t.Jumps {
-		if ok, err := f.ipt.Exists(t.Name, j.Parent, j.Rule...); !ok || err != nil {
+		ok, err := f.ipt.Exists(t.Name, j.Parent, j.Rule...)
+		if known := (*goiptables.Error)(nil); errors.As(err, &known) && known.IsNotExist() {
+			return false, nil // the chain that it leads to is gone
+		}
+		if !ok || err != nil {
 			return false, err
 		}
 	}

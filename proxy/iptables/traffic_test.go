@@ -1,13 +1,20 @@
 package iptables
 
 import (
+	"context"
+	"errors"
+	"net"
 	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/inboard/inboard/proxy"
 )
 
-var podCIDR = proxy.RenderConfig{ClusterCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}}
+var podsKnown = proxy.RenderConfig{ClusterCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.0.0/16")}}
 
 // TestTraffic follows real connections through a node with three pods.
 func TestTraffic(t *testing.T) {
@@ -18,7 +25,7 @@ func TestTraffic(t *testing.T) {
 	}
 	tcp, udp := port(10, "", 10, 11, 12), port(10, "dns", 10, 11, 12)
 	tcp.NodePort, udp.NodePort = 30080, 30080
-	apply(t, newApplier(t), podCIDR, tcp, udp)
+	apply(t, newApplier(t), podsKnown, tcp, udp)
 
 	for _, network := range []string{"tcp4", "udp4"} {
 		t.Run(network, func(t *testing.T) {
@@ -34,4 +41,270 @@ func TestTraffic(t *testing.T) {
 			w.all(w.pods["b"], network, "10.244.0.1:30080", "a", "b", "c")
 		})
 	}
+}
+
+// TestSpread: each endpoint gets its share of a thousand connections.
+func TestSpread(t *testing.T) {
+	w := newWorld(t)
+	for i, name := range []string{"a", "b", "c", "d"} {
+		w.pod(name, 10+i).serve(8080)
+	}
+	w.outsider("gateway", 9) // a default route
+	apply(t, newApplier(t), podsKnown, port(10, "", 10, 11, 12, 13))
+	got := map[string]int{}
+	for range 1000 {
+		a, err := (*pod)(nil).call("tcp4", "10.96.0.10:80")
+		must(t, err)
+		got[a.pod]++
+	}
+	for _, name := range []string{"a", "b", "c", "d"} {
+		// Six standard deviations around 250.
+		if n := got[name]; n < 168 || n > 332 {
+			t.Errorf("%s got %d of 1000 connections, want about 250: %v", name, n, got)
+		}
+	}
+}
+
+// TestWhoIsSeen: pods are seen by endpoints as who they are, also through a bridge and by themselves
+// where they can be; clients outside only with the policy Local.
+func TestWhoIsSeen(t *testing.T) {
+	w := newWorld(t)
+	client := w.outsider("client", 9)
+	for i, name := range []string{"a", "b"} {
+		w.pod(name, 10+i).serve(8080)
+	}
+	web, local := port(10, "", 10), port(11, "", 10)
+	web.NodePort, local.NodePort = 30080, 30081
+	local.ExternalLocal = true
+	apply(t, newApplier(t), podsKnown, web, local)
+	for _, c := range []struct {
+		from *pod
+		to   string
+		want string
+	}{
+		{w.pods["b"], "10.96.0.10:80", "10.244.0.11"},
+		{w.pods["a"], "10.96.0.10:80", "10.244.0.1"}, // itself, by way of the node
+		{client, "192.0.2.1:30080", "10.244.0.1"},
+		{client, "192.0.2.1:30081", "192.0.2.9"},
+		{w.pods["b"], "192.0.2.1:30081", "10.244.0.11"},
+	} {
+		a, err := c.from.call("tcp4", c.to)
+		if err != nil || a.client != c.want {
+			t.Errorf("%s -> %s is seen as %q, want %s (%v)", c.from.name, c.to, a.client, c.want, err)
+		}
+	}
+}
+
+// TestBridgeUnseen: where the kernel does not show bridged packets to iptables, answers from one pod
+// to another pass the node by, and the client does not know them. MasqueradeAll is the way out.
+func TestBridgeUnseen(t *testing.T) {
+	w := newWorld(t)
+	w.outsider("gateway", 9)
+	for i, name := range []string{"a", "b"} {
+		w.pod(name, 10+i).serve(8080)
+	}
+	cfg := podsKnown
+	cfg.MasqueradeAll = true
+	apply(t, newApplier(t), cfg, port(10, "", 10))
+	sysctl(t, "net/bridge/bridge-nf-call-iptables", "0")
+	for _, from := range []string{"a", "b"} {
+		a, err := w.pods[from].call("tcp4", "10.96.0.10:80")
+		if err != nil || a.client != "10.244.0.1" {
+			t.Errorf("from %s: %v, %v", from, a, err)
+		}
+	}
+}
+
+// TestRefused: without endpoints clients are told at once. By UDP they are told by ICMP, of which the
+// kernel sends few to the same client, and so may have to try again.
+func TestRefused(t *testing.T) {
+	w := newWorld(t)
+	client := w.outsider("client", 9)
+	w.pod("a", 10)
+	tcp, udp := port(10, ""), port(10, "dns")
+	tcp.NodePort, udp.NodePort = 30080, 30080
+	apply(t, newApplier(t), podsKnown, tcp, udp)
+	for _, from := range []*pod{nil, w.pods["a"], client} {
+		for _, to := range []string{"10.96.0.10:80", "192.0.2.1:30080"} {
+			start := time.Now()
+			_, err := from.call("tcp4", to)
+			if !errors.Is(err, syscall.ECONNREFUSED) || time.Since(start) > time.Second {
+				t.Errorf("TCP to %s: %v after %v, want connection refused", to, err, time.Since(start))
+			}
+		}
+	}
+	err := error(nil)
+	for try := 0; try < 5 && !errors.Is(err, syscall.ECONNREFUSED); try++ {
+		_, err = w.pods["a"].call("udp4", "10.96.0.10:80")
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("UDP: %v, want connection refused", err)
+	}
+	if _, err := (*pod)(nil).call("udp4", "10.96.0.10:80"); err == nil {
+		t.Error("UDP from the node: an answer, from nowhere")
+	}
+}
+
+// TestAffinity: a client stays at its endpoint while others are spread; when the endpoint goes, it
+// gets another and stays there.
+func TestAffinity(t *testing.T) {
+	w := newWorld(t)
+	for i, name := range []string{"a", "b", "c", "client"} {
+		w.pod(name, 10+i).serve(8080)
+	}
+	from := w.pods["client"]
+	web := port(10, "", 10, 11, 12)
+	web.Affinity = time.Hour
+	a := newApplier(t)
+	apply(t, a, podsKnown, web)
+	stays := func() string {
+		t.Helper()
+		first, err := from.call("tcp4", "10.96.0.10:80")
+		must(t, err)
+		for range 30 {
+			next, err := from.call("tcp4", "10.96.0.10:80")
+			must(t, err)
+			if next.pod != first.pod {
+				t.Fatalf("moved from %s to %s", first.pod, next.pod)
+			}
+		}
+		return first.pod
+	}
+	first := stays()
+	t.Log("a change elsewhere in the service does not move it")
+	apply(t, a, podsKnown, web, port(11, "", 10))
+	if again := stays(); again != first {
+		t.Errorf("moved from %s to %s", first, again)
+	}
+	for i, name := range []string{"a", "b", "c"} {
+		if name == first {
+			web.Endpoints = append(web.Endpoints[:i:i], web.Endpoints[i+1:]...)
+		}
+	}
+	apply(t, a, podsKnown, web)
+	if next := stays(); next == first {
+		t.Errorf("still at %s", first)
+	}
+}
+
+// TestSourceRanges: a load balancer address lets in its own clients only.
+func TestSourceRanges(t *testing.T) {
+	w := newWorld(t)
+	client := w.outsider("client", 9)
+	w.pod("a", 10).serve(8080)
+	web := port(10, "", 10)
+	web.LoadBalancerIPs = []netip.Addr{netip.MustParseAddr("203.0.113.80")}
+	web.SourceRanges = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	a := newApplier(t)
+	apply(t, a, podsKnown, web)
+	w.all(client, "tcp4", "203.0.113.80:80", "a")
+	web.SourceRanges = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
+	apply(t, a, podsKnown, web)
+	err := client.try(func() error {
+		c, err := net.DialTimeout("tcp4", "203.0.113.80:80", 300*time.Millisecond)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err
+	})
+	if err == nil {
+		t.Error("a client from elsewhere got in")
+	}
+}
+
+// TestGracefulChange: endpoints come and go while clients connect, and no connection fails, as long
+// as an endpoint answers until the rules no longer lead to it.
+func TestGracefulChange(t *testing.T) {
+	w := newWorld(t)
+	w.outsider("gateway", 9)
+	for i := range 4 {
+		w.pod(string(rune('a'+i)), 10+i).serve(8080)
+	}
+	a := newApplier(t)
+	sets := [][]int{{10}, {10, 11}, {11, 12}, {10, 11, 12, 13}, {13}}
+	apply(t, a, podsKnown, port(10, "", 10))
+	var calls, failed atomic.Int64
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for _, from := range []*pod{nil, w.pods["d"]} {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := from.call("tcp4", "10.96.0.10:80"); err != nil {
+					failed.Add(1)
+					t.Log(err)
+				}
+				calls.Add(1)
+			}
+		})
+	}
+	for i := range 40 {
+		rules, err := proxy.Render(podsKnown, []proxy.ServicePort{port(10, "", sets[i%len(sets)]...), port(i%7+20, "", 11)})
+		must(t, err)
+		must(t, a.Apply(context.Background(), rules, i%10 == 9))
+	}
+	close(stop)
+	wg.Wait()
+	if failed.Load() > 0 || calls.Load() < 100 {
+		t.Errorf("%d of %d connections failed", failed.Load(), calls.Load())
+	}
+	t.Logf("%d connections through 40 changes", calls.Load())
+}
+
+// TestStaleUDP: a UDP client that never stops sending is sent to another endpoint when its own goes,
+// and to the first one that comes.
+func TestStaleUDP(t *testing.T) {
+	w := newWorld(t)
+	w.outsider("gateway", 9)
+	for i, name := range []string{"a", "b", "client"} {
+		w.pod(name, 10+i).serve(8080)
+	}
+	a := newApplier(t)
+	addr := netip.MustParseAddrPort("10.96.0.10:80")
+	set := func(hosts ...int) {
+		t.Helper()
+		p := port(10, "dns", hosts...)
+		p.NodePort = 30053
+		apply(t, a, podsKnown, p)
+		f := &proxy.Flows{Services: map[netip.AddrPort][]netip.AddrPort{addr: nil}, NodePorts: map[uint16][]netip.AddrPort{30053: nil}}
+		for _, e := range p.Endpoints {
+			f.Services[addr] = append(f.Services[addr], e.Addr)
+			f.NodePorts[30053] = append(f.NodePorts[30053], e.Addr)
+		}
+		must(t, a.ForgetFlows(context.Background(), f))
+	}
+	set(10)
+	byIP, byPort := w.pods["client"].dial("10.96.0.10:80"), (*pod)(nil).dialHere(t, "127.0.0.1:30053")
+	other := w.pods["client"].dial("10.244.0.11:8080") // no service: stays out of it
+	expect := func(want string) {
+		t.Helper()
+		for what, c := range map[string]net.Conn{"cluster IP": byIP, "node port": byPort} {
+			if got, err := ask(c); err != nil || got.pod != want {
+				t.Errorf("by %s: %q answers, want %q (%v)", what, got.pod, want, err)
+			}
+		}
+		if got, err := ask(other); err != nil || got.pod != "b" {
+			t.Errorf("a flow to no service: %q (%v)", got.pod, err)
+		}
+	}
+	expect("a")
+	set(11)
+	expect("b")
+	set()
+	if _, err := ask(byIP); err == nil {
+		t.Error("still answered, without endpoints")
+	}
+	set(10)
+	expect("a")
+}
+
+func (p *pod) dialHere(t testing.TB, addr string) net.Conn {
+	c, err := net.Dial("udp4", addr)
+	must(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	return c
 }

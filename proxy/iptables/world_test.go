@@ -269,11 +269,19 @@ func contains(list []string, s string) bool {
 	return false
 }
 
+// fataler is a *testing.T or a *rapid.T.
+type fataler interface {
+	Helper()
+	Fatal(...any)
+}
+
 // saved returns what iptables-save tells, without comments and counters.
-func saved(t testing.TB) string {
+func saved(t fataler) string {
 	t.Helper()
 	out, err := exec.Command("iptables-save").Output()
-	must(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var keep []string
 	for line := range strings.Lines(string(out)) {
 		if !strings.HasPrefix(line, "#") {
