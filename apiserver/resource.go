@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 
@@ -97,6 +98,13 @@ func newResource(k Kind) (*resource, error) {
 	}
 	if k.Status && r.status < 0 {
 		return nil, fmt.Errorf("apiserver: the row of %s has a status subresource, its Go type has no field Status", k.GroupVersionKind)
+	}
+	if _, own := r.Subresources["eviction"]; r.gvr == podsResource && !own {
+		r.Subresources = maps.Clone(r.Subresources)
+		if r.Subresources == nil {
+			r.Subresources = map[string]Subresource{}
+		}
+		r.Subresources["eviction"] = eviction()
 	}
 	r.decode = r.decodeEntry
 	return r, nil
