@@ -107,24 +107,45 @@ func (f *faulty) Watch(ctx context.Context, ref client.Ref, o metav1.ListOptions
 	if err != nil {
 		return nil, err
 	}
-	return watch.Filter(w, func(e watch.Event) (watch.Event, bool) {
-		if f.roll(2) {
-			time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond) // views trail
-		}
-		if f.roll(10 * f.one) {
-			w.Stop()
-		}
-		return e, true
-	}), nil
+	late := &lateWatch{Interface: w, events: make(chan watch.Event)}
+	go late.run(ctx, f)
+	return late, nil
 }
 
-// TestConvergesThroughFaults scales and rolls while one request in five goes wrong. At the end the
+// lateWatch delivers what another does, later, and not to the end.
+type lateWatch struct {
+	watch.Interface
+	events chan watch.Event
+}
+
+func (l *lateWatch) ResultChan() <-chan watch.Event { return l.events }
+
+func (l *lateWatch) run(ctx context.Context, f *faulty) {
+	defer close(l.events)
+	defer l.Stop()
+	for e := range l.Interface.ResultChan() {
+		if f.roll(2) {
+			time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond)
+		}
+		if f.roll(10 * f.one) {
+			return
+		}
+		select {
+		case l.events <- e:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// TestConvergesThroughFaults scales and rolls while one request in six goes wrong. At the end the
 // pods are exactly those asked for: none was made twice because its answer got lost.
 func TestConvergesThroughFaults(t *testing.T) {
 	for seed := range uint64(3) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, func(c client.Interface) client.Interface {
-				return &faulty{Interface: c, rand: rand.New(rand.NewPCG(seed, 1)), one: 5}
+				return &faulty{Interface: c, rand: rand.New(rand.NewPCG(seed, 1)), one: 6}
 			})
 			w.create(deploymentOf("web", 4, "v1"))
 			most := w.watchMost()
