@@ -114,6 +114,9 @@ func requestsOf(pod *corev1.Pod) (exact, nonZero Resource) {
 	placed := pod.Spec.NodeName != ""
 	opts := resourcehelper.PodResourcesOptions{UseStatusResources: placed}
 	exact = NewResource(resourcehelper.PodRequests(pod, opts))
+	if namesAll(pod.Spec.InitContainers) && namesAll(pod.Spec.Containers) {
+		return exact, Resource{MilliCPU: exact.MilliCPU, Memory: exact.Memory}
+	}
 	opts.NonMissingContainerRequests = corev1.ResourceList{
 		corev1.ResourceCPU:    *resource.NewMilliQuantity(defaultMilliCPU, resource.DecimalSI),
 		corev1.ResourceMemory: *resource.NewQuantity(defaultMemory, resource.BinarySI),
@@ -121,4 +124,18 @@ func requestsOf(pod *corev1.Pod) (exact, nonZero Resource) {
 	least := NewResource(resourcehelper.PodRequests(pod, opts))
 	nonZero = Resource{MilliCPU: least.MilliCPU, Memory: least.Memory}
 	return exact, nonZero
+}
+
+// namesAll tells whether all containers request CPU and memory.
+func namesAll(cs []corev1.Container) bool {
+	for i := range cs {
+		r := cs[i].Resources.Requests
+		if _, ok := r[corev1.ResourceCPU]; !ok {
+			return false
+		}
+		if _, ok := r[corev1.ResourceMemory]; !ok {
+			return false
+		}
+	}
+	return true
 }
