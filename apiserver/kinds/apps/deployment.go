@@ -21,6 +21,8 @@ func Deployment() apiserver.Kind {
 	k.Object, k.List = &appsv1.Deployment{}, &appsv1.DeploymentList{}
 	k.Default = row.Of(defaultDeployment)
 	k.Prepare = row.Pair(prepareDeployment)
+	k.Validate = row.Check(validateDeployment)
+	k.ValidateStatus = row.Check(validateDeploymentStatus)
 	k.Scale = &apiserver.Scale{
 		Get: func(obj client.Object) (int32, int32, string) {
 			o := obj.(*appsv1.Deployment)

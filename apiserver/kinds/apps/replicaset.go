@@ -20,6 +20,8 @@ func ReplicaSet() apiserver.Kind {
 	k.Object, k.List = &appsv1.ReplicaSet{}, &appsv1.ReplicaSetList{}
 	k.Default = row.Of(defaultReplicaSet)
 	k.Prepare = row.Pair(prepareReplicaSet)
+	k.Validate = row.Check(validateReplicaSet)
+	k.ValidateStatus = row.Check(validateReplicaSetStatus)
 	k.Scale = &apiserver.Scale{
 		Get: func(obj client.Object) (int32, int32, string) {
 			o := obj.(*appsv1.ReplicaSet)

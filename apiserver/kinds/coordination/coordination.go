@@ -25,6 +25,7 @@ func Lease() apiserver.Kind {
 		ConditionalUpdate: true,
 		Object:            &coordinationv1.Lease{},
 		List:              &coordinationv1.LeaseList{},
+		Validate:          row.Check(validateLease),
 		Columns:           row.Columns("Name", "Holder", "Age"),
 		Row: row.Cells(func(o *coordinationv1.Lease, now time.Time) []any {
 			return []any{o.Name, ptr.Deref(o.Spec.HolderIdentity, ""), row.Age(o.CreationTimestamp, now)}

@@ -13,6 +13,7 @@ import (
 func ConfigMap() apiserver.Kind {
 	k := newKind("ConfigMap", "configmaps", "configmap", "cm")
 	k.Object, k.List = &corev1.ConfigMap{}, &corev1.ConfigMapList{}
+	k.Validate = row.Check(validateConfigMap)
 	k.Columns = row.Columns("Name", "Data", "Age")
 	k.Row = row.Cells(func(o *corev1.ConfigMap, now time.Time) []any {
 		return []any{o.Name, int64(len(o.Data) + len(o.BinaryData)), row.Age(o.CreationTimestamp, now)}

@@ -19,6 +19,7 @@ func Endpoints() apiserver.Kind {
 	k.UpdateCreates = true
 	k.Object, k.List = &corev1.Endpoints{}, &corev1.EndpointsList{}
 	k.Default = row.Of(defaultEndpoints)
+	k.Validate = row.Check(validateEndpoints)
 	k.Columns = row.Columns("Name", "Endpoints", "Age")
 	k.Row = row.Cells(func(o *corev1.Endpoints, now time.Time) []any {
 		return []any{o.Name, endpointsText(o), row.Age(o.CreationTimestamp, now)}

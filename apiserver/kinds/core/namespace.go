@@ -33,6 +33,8 @@ func Namespace() apiserver.Kind {
 	k.NameIsValid = validation.ValidateNamespaceName
 	k.Default = row.Of(defaultNamespace)
 	k.Prepare = row.Pair(prepareNamespace)
+	k.Validate = row.Check(validateNamespace)
+	k.ValidateStatus = row.Check(validateNamespaceStatus)
 	k.Fields = row.Fields(map[string]func(*corev1.Namespace) string{
 		"status.phase": func(o *corev1.Namespace) string { return string(o.Status.Phase) },
 		"name":         func(o *corev1.Namespace) string { return o.Name },

@@ -22,6 +22,9 @@ func Node() apiserver.Kind {
 	k.KeepStatus = true
 	k.Object, k.List = &corev1.Node{}, &corev1.NodeList{}
 	k.Default = row.Of(defaultNode)
+	k.Prepare = row.Pair(prepareNode)
+	k.Validate = row.Check(validateNode)
+	k.ValidateStatus = row.Check(validateNodeStatus)
 	k.Fields = row.Fields(map[string]func(*corev1.Node) string{
 		"spec.unschedulable": func(o *corev1.Node) string { return strconv.FormatBool(o.Spec.Unschedulable) },
 	})

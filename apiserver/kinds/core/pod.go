@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/kinds/internal/podspec"
@@ -22,6 +23,8 @@ func Pod() apiserver.Kind {
 	k.GracePeriod = row.Value(podGracePeriod)
 	k.Default = row.Of(defaultPod)
 	k.Prepare = row.Pair(preparePod)
+	k.Validate = row.Check(validatePod)
+	k.ValidateStatus = row.Check(podspec.ValidatePodStatus)
 	k.Fields = row.Fields(podFields())
 	k.Columns = row.Columns("Name", "Ready", "Status", "Restarts", "Age", "IP::wide", "Node::wide",
 		"Nominated Node::wide", "Readiness Gates::wide")
@@ -48,6 +51,13 @@ func preparePod(o, old *corev1.Pod) {
 		}}
 	}
 	o.Status.QOSClass = podspec.QOS(&o.Spec)
+}
+
+func validatePod(o, old *corev1.Pod) field.ErrorList {
+	if old == nil {
+		return podspec.ValidatePod(o)
+	}
+	return podspec.ValidatePodUpdate(o, old)
 }
 
 // A pod that no node runs, or whose containers are done, has nothing to stop gracefully.

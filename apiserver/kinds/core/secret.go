@@ -15,6 +15,8 @@ func Secret() apiserver.Kind {
 	k := newKind("Secret", "secrets", "secret")
 	k.Object, k.List = &corev1.Secret{}, &corev1.SecretList{}
 	k.Default = row.Of(defaultSecret)
+	k.Prepare = row.Pair(prepareSecret)
+	k.Validate = row.Check(validateSecret)
 	k.Fields = row.Fields(map[string]func(*corev1.Secret) string{
 		"type": func(o *corev1.Secret) string { return string(o.Type) },
 	})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/validation"
 
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/kinds/internal/row"
@@ -23,6 +24,9 @@ func Service() apiserver.Kind {
 	k.Object, k.List = &corev1.Service{}, &corev1.ServiceList{}
 	k.Default = row.Of(defaultService)
 	k.Prepare = row.Pair(prepareService)
+	k.NameIsValid = validation.NameIsDNSLabel
+	k.Validate = row.Check(validateService)
+	k.ValidateStatus = row.Check(validateServiceStatus)
 	k.Allocate = allocateService
 	k.Fields = row.Fields(map[string]func(*corev1.Service) string{
 		"spec.clusterIP": func(o *corev1.Service) string { return o.Spec.ClusterIP },

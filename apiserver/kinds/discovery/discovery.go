@@ -29,6 +29,7 @@ func EndpointSlice() apiserver.Kind {
 		Object:           &discoveryv1.EndpointSlice{},
 		List:             &discoveryv1.EndpointSliceList{},
 		Default:          row.Of(defaultSlice),
+		Validate:         row.Check(validateSlice),
 		Columns:          row.Columns("Name", "AddressType", "Ports", "Endpoints", "Age"),
 		Row:              row.Cells(sliceRow),
 	}
