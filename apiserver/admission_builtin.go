@@ -16,7 +16,7 @@ import (
 func (s *Server) builtinAdmission() []Admission {
 	list := []Admission{s.namespaceLifecycle}
 	if s.table.byResource[podsResource] != nil {
-		list = append(list, s.serviceAccount, defaultTolerations)
+		list = append(list, s.serviceAccount, defaultTolerations, s.priority)
 	}
 	return list
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -27,7 +26,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.fail(err)
 		return
 	}
-	c.user = id
+	if c.user, err = s.impersonate(r, id); err != nil {
+		c.fail(err)
+		return
+	}
 	t, ok := parsePath(r.URL.Path)
 	if !ok {
 		c.other()
@@ -40,6 +42,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.resource(verb)
 		return
 	}
+	c.bounded(func() { c.resource(verb) })
+}
+
+// bounded serves a request that must end soon, if there are not too many of them already.
+func (c *call) bounded(serve func()) {
+	s := c.server
 	select {
 	case s.inFlight <- struct{}{}:
 		defer func() { <-s.inFlight }()
@@ -47,10 +55,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.fail(apierrors.NewTooManyRequests("the server has received too many requests and has asked us to try again later", 1))
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.Limits.RequestTimeout)
+	ctx, cancel := context.WithTimeout(c.r.Context(), s.cfg.Limits.RequestTimeout)
 	defer cancel()
-	c.r = r.WithContext(ctx)
-	c.resource(verb)
+	c.r = c.r.WithContext(ctx)
+	serve()
 }
 
 // call is one HTTP request on its way to the pipeline and back.
@@ -165,9 +173,4 @@ func (c *call) status(code int, status *metav1.Status) {
 		b, f.media = []byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","code":500}`), mediaJSON
 	}
 	c.write(code, f.media, b)
-}
-
-// isLong tells whether a request goes on until somebody ends it.
-func isLong(verb, subresource string) bool {
-	return verb == verbWatch || slices.Contains([]string{"log", "exec", "attach", "portforward", "proxy"}, subresource)
 }

@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"time"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -38,6 +39,8 @@ func (c *call) readBody() ([]byte, error) {
 		return nil, nil
 	}
 	limit := c.server.cfg.Limits.Body
+	// A client that sends slowly holds its place among the requests no longer than others do.
+	_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(c.server.cfg.Limits.RequestTimeout)) // not all connections have deadlines
 	body := http.MaxBytesReader(c.w, c.r.Body, limit)
 	var buf bytes.Buffer
 	if n := c.r.ContentLength; n > 0 && n <= limit {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -26,6 +27,9 @@ var gzipWriters = sync.Pool{New: func() any {
 // write sends a whole answer.
 func (c *call) write(code int, media string, body []byte) {
 	c.started = true
+	rc := http.NewResponseController(c.w)
+	_ = rc.SetWriteDeadline(time.Now().Add(c.server.cfg.Limits.RequestTimeout)) // not all connections have deadlines
+	defer func() { _ = rc.SetWriteDeadline(time.Time{}) }()
 	h := c.w.Header()
 	h.Set("Content-Type", media)
 	h.Set("Cache-Control", "no-cache, private")

@@ -80,6 +80,9 @@ func (c *inProcess) Create(ctx context.Context, ref client.Ref, obj runtime.Obje
 		return nil, err
 	}
 	if ref.Subresource != "" {
+		if obj == nil {
+			return nil, badRequest("the request has no object")
+		}
 		return c.server.createSubresource(ctx, rq, obj.DeepCopyObject())
 	}
 	own, err := rq.res.own(obj)

@@ -15,7 +15,7 @@ import (
 
 var metadataPath = field.NewPath("metadata")
 
-// now returns the time as metadata keeps it: in seconds.
+// timestamp returns the time as metadata keeps it: in seconds.
 func (s *Server) timestamp() metav1.Time { return metav1.NewTime(time.Unix(s.now().Unix(), 0)) }
 
 // nameValidator returns the row's rule for names.
@@ -53,19 +53,23 @@ func generateName(base string) string {
 	return base + utilrand.String(randomLength)
 }
 
-// keepMetadata makes an update keep the metadata that is not the client's to change. What it leaves is
-// validated against the old.
+// keepMetadata makes an update keep the metadata that is not the client's to change. What it leaves as
+// it is, validation compares with the old.
 func keepMetadata(obj, old client.Object) {
 	obj.SetGeneration(old.GetGeneration())
 	obj.SetSelfLink(old.GetSelfLink())
 	obj.SetManagedFields(old.GetManagedFields())
-	obj.SetGenerateName(old.GetGenerateName())
-	obj.SetDeletionTimestamp(old.GetDeletionTimestamp())
-	obj.SetDeletionGracePeriodSeconds(old.GetDeletionGracePeriodSeconds())
+	obj.SetCreationTimestamp(old.GetCreationTimestamp())
 	if obj.GetUID() == "" {
 		obj.SetUID(old.GetUID())
 	}
-	obj.SetCreationTimestamp(old.GetCreationTimestamp())
+	// A deletion can't be taken back.
+	if old.GetDeletionTimestamp() != nil {
+		obj.SetDeletionTimestamp(old.GetDeletionTimestamp())
+	}
+	if obj.GetDeletionGracePeriodSeconds() == nil {
+		obj.SetDeletionGracePeriodSeconds(old.GetDeletionGracePeriodSeconds())
+	}
 }
 
 // sameNamespace makes the object's namespace the request's.
@@ -100,7 +104,7 @@ func (rq *request) sameName(obj client.Object) error {
 	}
 }
 
-// checkPreconditions compares what an update or deletion was meant for with what is stored.
+// uidMismatch is the cause of a conflict about an update that was meant for another object.
 func uidMismatch(got, want any) error {
 	return fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", want, got) //nolint:staticcheck // the API's text
 }

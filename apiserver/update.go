@@ -5,7 +5,6 @@ import (
 	"reflect"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -209,7 +208,7 @@ func (s *Server) swap(ctx context.Context, rq *request, obj client.Object, cur f
 		return false, found{}, tooLarge(rq, len(value))
 	}
 	key := rq.key()
-	if string(value) == string(cur.entry.Value) || apiequality.Semantic.DeepEqual(obj, cur.obj) {
+	if string(value) == string(cur.entry.Value) {
 		// Nothing changes, so nothing is written, as in Kubernetes.
 		return true, cur, nil
 	}
