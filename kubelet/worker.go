@@ -191,12 +191,12 @@ func (w *worker) perform(ctx context.Context, a action, now time.Time) {
 	w.effects.Go(func() {
 		apply := w.guarded(ctx, a, effect)
 		w.report(func() {
-			cancel()
 			delete(w.state.Busy, key)
 			delete(w.cancels, key)
 			if apply != nil {
-				apply()
+				apply() // it tells by ctx whether it was interrupted
 			}
+			cancel()
 		})
 	})
 }
