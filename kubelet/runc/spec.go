@@ -10,11 +10,8 @@ import (
 	"strings"
 
 	"github.com/opencontainers/cgroups"
-	devices "github.com/opencontainers/cgroups/devices/config"
 	"github.com/opencontainers/runc/libcontainer"
 	"github.com/opencontainers/runc/libcontainer/configs"
-	hostdevices "github.com/opencontainers/runc/libcontainer/devices"
-	"github.com/opencontainers/runc/libcontainer/specconv"
 	"golang.org/x/sys/unix"
 
 	"github.com/inboard/inboard/kubelet"
@@ -85,26 +82,6 @@ func namespacesOf(sb *sandbox) configs.Namespaces {
 		ns = append(ns, configs.Namespace{Type: configs.NEWCGROUP})
 	}
 	return ns
-}
-
-func setDevices(cfg *configs.Config, privileged bool) error {
-	if privileged {
-		all, err := hostdevices.HostDevices()
-		if err != nil {
-			return fmt.Errorf("list the node's devices: %w", err)
-		}
-		cfg.Devices = all
-		cfg.Cgroups.Resources.Devices = []*devices.Rule{{
-			Type: devices.WildcardDevice, Major: devices.Wildcard, Minor: devices.Wildcard, Permissions: "rwm", Allow: true,
-		}}
-		return nil
-	}
-	for _, d := range specconv.AllowedDevices {
-		device := *d
-		cfg.Devices = append(cfg.Devices, &device)
-		cfg.Cgroups.Resources.Devices = append(cfg.Cgroups.Resources.Devices, &device.Rule)
-	}
-	return nil
 }
 
 // mountsOf is what containerd mounts into each container, and the pod's own mounts, the parents

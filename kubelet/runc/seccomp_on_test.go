@@ -1,0 +1,5 @@
+//go:build seccomp
+
+package runc_test
+
+const withSeccomp = true
