@@ -326,3 +326,36 @@ func TestNamespaceGoesWithAllItHolds(t *testing.T) {
 		t.Errorf("%d pods are left", n)
 	}
 }
+
+func TestNamespacesLoseTheirPodsFirst(t *testing.T) {
+	w := newWorld(t, nil)
+	w.namespace("shop")
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "slow", Finalizers: []string{"example.com/hold"}}}
+	pod.Spec.Containers = []corev1.Container{{Name: "c", Image: "v1"}}
+	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "settings"}}
+	w.create(pod, cm)
+	w.delete(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}, metav1.DeletePropagationBackground)
+	namespaces := client.For[*corev1.Namespace](w.c)
+	eventually[*corev1.Namespace](w, "conditions that tell what is left", func() bool {
+		ns, err := namespaces.Get(w.ctx, "", "shop")
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := map[corev1.NamespaceConditionType]string{}
+		for _, c := range ns.Status.Conditions {
+			told[c.Type] = string(c.Status) + " " + c.Reason + ": " + c.Message
+		}
+		return told[corev1.NamespaceContentRemaining] == "True SomeResourcesRemain: Some resources are remaining: pods. has 1 resource instances" &&
+			told[corev1.NamespaceFinalizersRemaining] == "True SomeFinalizersRemain: Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances"
+	})
+	if got, err := client.For[*corev1.ConfigMap](w.c).Get(w.ctx, "shop", "settings"); err != nil || got.DeletionTimestamp != nil {
+		t.Errorf("the config map went before the pod: %v", err)
+	}
+	if _, err := client.For[*corev1.Pod](w.c).Patch(w.ctx, "shop", "slow", types.MergePatchType, []byte(`{"metadata":{"finalizers":[]}}`), ""); err != nil {
+		t.Fatal(err)
+	}
+	eventually[*corev1.Namespace](w, "namespace gone", func() bool {
+		_, err := namespaces.Get(w.ctx, "", "shop")
+		return apierrors.IsNotFound(err)
+	})
+}

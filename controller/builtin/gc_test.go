@@ -131,6 +131,37 @@ func TestForegroundDeletesTheOwnerLast(t *testing.T) {
 	w.gone("c")
 }
 
+func TestCirclesGo(t *testing.T) {
+	w := newWorld(t, nil)
+	typed := client.For[*corev1.ConfigMap](w.c)
+	a := w.add("a")
+	b := w.add("b", ownedBy(a, true))
+	c := w.add("c", ownedBy(b, true))
+	a.OwnerReferences = []metav1.OwnerReference{ownedBy(c, true)}
+	if _, err := typed.Update(w.ctx, a); err != nil {
+		t.Fatal(err)
+	}
+	w.delete(a, metav1.DeletePropagationForeground)
+	for _, name := range []string{"a", "b", "c"} {
+		w.gone(name)
+	}
+}
+
+func TestValidOwnerOutweighsOneThatWaits(t *testing.T) {
+	w := newWorld(t, nil)
+	typed := client.For[*corev1.ConfigMap](w.c)
+	going, staying := w.add("going"), w.add("staying")
+	w.add("both", ownedBy(going, true), ownedBy(staying, true))
+	w.delete(going, metav1.DeletePropagationForeground)
+	w.gone("going")
+	if got := w.owners("both"); !slices.Equal(got, []string{"staying"}) {
+		t.Errorf("both has owners %v", got)
+	}
+	if o, err := typed.Get(w.ctx, "default", "both"); err != nil || o.DeletionTimestamp != nil {
+		t.Errorf("both is being deleted: %v", err)
+	}
+}
+
 func TestUnknownOwnersKeep(t *testing.T) {
 	w := newWorld(t, nil)
 	w.add("a", metav1.OwnerReference{APIVersion: "example.com/v1", Kind: "Thing", Name: "x", UID: "x"})

@@ -35,9 +35,10 @@ func (c *collector) judge(ctx context.Context, key controller.Key, obj client.Ob
 	case len(v.solid) > 0:
 		// Others keep the object: it only loses the references that mean nothing any more.
 		return ignore(c.setOwners(ctx, key, obj, v.solid))
-	case len(v.waiting) > 0 && len(c.dependents(obj.GetUID())) > 0:
-		// The owner waits for all below it, so this object waits for its own dependents too.
-		return c.delete(ctx, key, obj, metav1.DeletePropagationForeground)
+	case len(v.waiting) > 0:
+		if deps := c.dependents(obj.GetUID()); len(deps) > 0 {
+			return c.deleteForeground(ctx, key, obj, deps)
+		}
 	}
 	policy := metav1.DeletePropagationBackground
 	switch {
@@ -58,7 +59,7 @@ func (c *collector) classify(ctx context.Context, obj client.Object) (verdict, e
 			return v, err
 		case !exists:
 			v.dangling = append(v.dangling, ref)
-		case owner != nil && waits(owner) && blocks(ref):
+		case owner != nil && waits(owner):
 			v.waiting = append(v.waiting, ref)
 		default:
 			v.solid = append(v.solid, ref)
@@ -97,6 +98,21 @@ func (c *collector) owner(ctx context.Context, namespace string, ref metav1.Owne
 	}
 	c.absent.add(ref.UID)
 	return nil, false, nil
+}
+
+// deleteForeground has obj wait for its dependents, as its owner waits for all below it. When one of
+// them waits as well, obj may be above and below it at once: obj then stops blocking its owners, or
+// a circle would wait forever.
+func (c *collector) deleteForeground(ctx context.Context, key controller.Key, obj client.Object, deps []dependent) error {
+	circle := slices.ContainsFunc(deps, func(d dependent) bool { return waits(d) })
+	if circle && slices.ContainsFunc(obj.GetOwnerReferences(), blocks) {
+		refs := slices.Clone(obj.GetOwnerReferences())
+		for i := range refs {
+			refs[i].BlockOwnerDeletion = new(bool)
+		}
+		return ignore(c.setOwners(ctx, key, obj, refs)) // the change has it judged again
+	}
+	return c.delete(ctx, key, obj, metav1.DeletePropagationForeground)
 }
 
 // delete deletes obj if it still is in the state that it was judged in.

@@ -2,7 +2,6 @@ package namespace
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -24,22 +23,42 @@ type content struct {
 	// were still there after the deletion.
 	remaining  map[string]int
 	finalizers map[string]int
+	failed     int // resources whose deletion failed
 }
 
 func (c *content) left() bool { return len(c.remaining) > 0 }
 
-// empty deletes all that a namespace holds.
+// empty deletes all that a namespace holds: the pods first, the rest once they are gone, since pods
+// that stop may need what they were given, and network policies are there to guard them (KEP-5080).
 func (r *reconciler) empty(ctx context.Context, namespace string) content {
 	out := content{remaining: map[string]int{}, finalizers: map[string]int{}}
 	resources, err := r.resources(ctx)
 	out.discovery = err
 	resources = slices.DeleteFunc(resources, func(x controller.Resource) bool { return !x.Namespaced })
-	var errs []error
-	for _, x := range resources {
-		errs = append(errs, r.emptyOf(ctx, x, namespace, &out))
+	pods := slices.IndexFunc(resources, func(x controller.Resource) bool { return x.GroupResource().String() == "pods" })
+	if pods >= 0 {
+		r.emptyEach(ctx, resources[pods:pods+1], namespace, &out)
+		if out.left() || out.deletion != nil {
+			return out
+		}
+		resources = slices.Delete(resources, pods, pods+1)
 	}
-	out.deletion = errors.Join(errs...)
+	r.emptyEach(ctx, resources, namespace, &out)
 	return out
+}
+
+// emptyEach deletes the objects of some resources, and counts those that stay.
+func (r *reconciler) emptyEach(ctx context.Context, resources []controller.Resource, namespace string, out *content) {
+	var failed []string
+	for _, x := range resources {
+		if err := r.emptyOf(ctx, x, namespace, out); err != nil {
+			failed = append(failed, err.Error())
+		}
+	}
+	if len(failed) > 0 {
+		out.deletion = fmt.Errorf("delete %d of the resources: %s", len(failed), strings.Join(failed, ", "))
+		out.failed = len(failed)
+	}
 }
 
 // emptyOf deletes the objects of one resource, and counts those that stay.
@@ -60,7 +79,7 @@ func (r *reconciler) emptyOf(ctx context.Context, x controller.Resource, namespa
 		return fmt.Errorf("list %s: %w", x.Resource, err)
 	}
 	for _, o := range list.Items {
-		out.remaining[x.GroupResource().String()]++
+		out.remaining[x.Resource+"."+x.Group]++
 		if m, ok := o.(metav1.Object); ok {
 			for _, f := range m.GetFinalizers() {
 				out.finalizers[f]++
@@ -114,12 +133,12 @@ func (c *content) conditions(old []corev1.NamespaceCondition, now metav1.Time) [
 	}
 	set(corev1.NamespaceDeletionDiscoveryFailure, c.discovery != nil,
 		"ResourcesDiscovered", "All resources successfully discovered",
-		"DiscoveryFailed", fmt.Sprintf("Discovery failed for some groups: %v", c.discovery))
+		"DiscoveryFailed", fmt.Sprintf("Discovery failed for some groups, 1 failing: %v", c.discovery))
 	set(corev1.NamespaceDeletionGVParsingFailure, false,
 		"ParsedGroupVersions", "All legacy kube types successfully parsed", "", "")
 	set(corev1.NamespaceDeletionContentFailure, c.deletion != nil,
 		"ContentDeleted", "All content successfully deleted, may be waiting on finalization",
-		"ContentDeletionFailed", fmt.Sprintf("Failed to delete all resource types: %v", c.deletion))
+		"ContentDeletionFailed", fmt.Sprintf("Failed to delete all resource types, %d remaining: %v", c.failed, c.deletion))
 	set(corev1.NamespaceContentRemaining, len(c.remaining) > 0,
 		"ContentRemoved", "All content successfully removed",
 		"SomeResourcesRemain", "Some resources are remaining: "+describe(c.remaining, "%s has %d resource instances"))
@@ -132,11 +151,7 @@ func (c *content) conditions(old []corev1.NamespaceCondition, now metav1.Time) [
 func describe(counts map[string]int, format string) string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(counts)) {
-		label := name
-		if strings.HasPrefix(format, "%s has") && !strings.Contains(name, ".") {
-			label += "." // a resource of the core group, whose name is empty
-		}
-		parts = append(parts, fmt.Sprintf(format, label, counts[name]))
+		parts = append(parts, fmt.Sprintf(format, name, counts[name]))
 	}
 	return strings.Join(parts, ", ")
 }

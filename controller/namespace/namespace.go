@@ -59,9 +59,15 @@ func Add(g *controller.Group, cfg Config) error {
 	_, err = g.Add(controller.Config{
 		Name:       "namespace",
 		Reconciler: r,
-		Sources: []controller.Source{controller.On[*corev1.Namespace]{
-			Where: func(_, after *corev1.Namespace) bool { return after == nil || after.DeletionTimestamp != nil },
-		}},
+		Sources: []controller.Source{
+			controller.On[*corev1.Namespace]{
+				Where: func(_, after *corev1.Namespace) bool { return after == nil || after.DeletionTimestamp != nil },
+			},
+			controller.On[*corev1.Pod]{ // pods take their time; the rest waits for them
+				Where: func(_, after *corev1.Pod) bool { return after == nil },
+				Keys:  r.terminating,
+			},
+		},
 		Logger: cfg.Logger,
 	})
 	return err
@@ -74,6 +80,14 @@ type reconciler struct {
 
 	mu     sync.Mutex
 	pauses map[string]time.Duration
+}
+
+// terminating returns a pod's namespace, when that is being deleted.
+func (r *reconciler) terminating(pod *corev1.Pod) []controller.Key {
+	if ns, ok := r.namespaces.Get("", pod.Namespace); ok && ns.DeletionTimestamp != nil {
+		return []controller.Key{{Name: ns.Name}}
+	}
+	return nil
 }
 
 // pause returns how long to wait before the next look at a namespace; it doubles each time.
