@@ -18,14 +18,14 @@ type job interface {
 	run(ctx context.Context, s *Scheduler)
 }
 
-// work runs jobs until ctx ends.
-func (s *Scheduler) work(ctx context.Context) {
+// work runs jobs until ctx ends. Their requests may go on until requests ends.
+func (s *Scheduler) work(ctx, requests context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case j := <-s.jobs:
-			j.run(ctx, s)
+			j.run(requests, s)
 		}
 	}
 }

@@ -101,18 +101,19 @@ func TestGatesHoldAPodBack(t *testing.T) {
 
 func TestHigherPriorityGoesFirst(t *testing.T) {
 	c := newCluster(t)
-	for i, priority := range []int32{0, 100, 50, 1000, -5} {
+	for i, class := range []string{"", "system-node-critical", "", "system-cluster-critical"} {
 		p := newPod(fmt.Sprintf("p%d", i), "1")
-		p.Spec.Priority = &priority
+		p.Spec.PriorityClassName = class
 		c.addPod(p)
 	}
 	f := &faulty{Interface: c.c}
 	c.addNode("node-a", "5")
 	c.start(scheduler.Config{Client: f, Concurrency: 1})
-	for i := range 5 {
+	for i := range 4 {
 		c.waitBound(fmt.Sprintf("p%d", i))
 	}
-	if got := f.bindOrder(); !slices.Equal(got, []string{"p3", "p1", "p2", "p0", "p4"}) {
+	// In the initial list pods of one priority have no order.
+	if got := f.bindOrder(); !slices.Equal(got[:2], []string{"p1", "p3"}) {
 		t.Errorf("bound in the order %v", got)
 	}
 }
@@ -202,7 +203,9 @@ func TestAnotherSchedulerWasFaster(t *testing.T) {
 			_, err := c.c.Create(context.Background(), ref, &corev1.Binding{
 				ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: ref.Name},
 				Target:     corev1.ObjectReference{Kind: "Node", Name: "elsewhere"}}, metav1.CreateOptions{})
-			check(t, err)
+			if err != nil && !apierrors.IsConflict(err) {
+				t.Error(err)
+			}
 		}
 		return nil
 	}

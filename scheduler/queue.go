@@ -45,7 +45,8 @@ type queuedPod struct {
 	// refusedBy are the plugins that refused the pod; noNodes that there was no node to ask.
 	refusedBy []string
 	noNodes   bool
-	// seq orders pods of the same priority by when they entered the queue.
+	// since and seq order pods of the same priority: by their age or, once tried, by the last try.
+	since time.Time
 	seq   uint64
 	index int
 }
@@ -56,7 +57,7 @@ func newQueue(initial, longest time.Duration) *queue {
 		if a.info.Priority != b.info.Priority {
 			return a.info.Priority > b.info.Priority
 		}
-		return a.seq < b.seq
+		return cmp.Or(a.since.Compare(b.since), cmp.Compare(a.seq, b.seq)) < 0
 	}
 	q.backoff.less = func(a, b *queuedPod) bool {
 		return cmp.Or(a.until.Compare(b.until), cmp.Compare(a.seq, b.seq)) < 0
@@ -69,9 +70,11 @@ func newQueue(initial, longest time.Duration) *queue {
 func (q *queue) set(info *PodInfo, retry bool, now time.Time) {
 	p, ok := q.pods[info.Key]
 	if !ok {
-		p = &queuedPod{}
+		p = &queuedPod{since: info.Pod.CreationTimestamp.Time, seq: q.next()}
+		if p.since.IsZero() {
+			p.since = now
+		}
 		q.pods[info.Key] = p
-		p.seq = q.next()
 	}
 	gated := len(info.Pod.Spec.SchedulingGates) > 0
 	switch {
@@ -187,7 +190,7 @@ func (q *queue) errored(p *queuedPod, now time.Time) {
 func (q *queue) retried(p *queuedPod, now time.Time) {
 	q.take(p)
 	p.tries++
-	p.lastTry, p.seq = now, q.next()
+	p.lastTry, p.since, p.seq = now, now, q.next()
 	wait := q.initial
 	for i := 1; i < p.tries && wait < q.longest; i++ {
 		wait *= 2

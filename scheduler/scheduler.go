@@ -93,8 +93,10 @@ func (s *Scheduler) Run(ctx context.Context) error {
 			}
 		})
 	}
+	requestCtx, stopRequests := lingering(ctx, lastRequests)
+	defer stopRequests()
 	for range s.cfg.Concurrency {
-		wg.Go(func() { s.work(ctx) })
+		wg.Go(func() { s.work(ctx, requestCtx) })
 	}
 	newLoop(ctx, s).run()
 	err := context.Cause(ctx)
@@ -106,6 +108,23 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// lastRequests is how long requests that are under way when Run's context ends may take: to cut a binding
+// short leaves it open whether the pod is bound.
+const lastRequests = time.Second
+
+// lingering returns a context that ends some time after its parent.
+func lingering(parent context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(parent))
+	unhook := context.AfterFunc(parent, func() {
+		timer := time.AfterFunc(d, cancel)
+		context.AfterFunc(ctx, func() { timer.Stop() })
+	})
+	return ctx, func() {
+		unhook()
+		cancel()
+	}
 }
 
 // subscribe turns changes of the replicas into messages for the loop, which alone owns the state.

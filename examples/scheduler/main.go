@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 
 	"github.com/inboard/inboard/apiserver/client/rest"
@@ -16,7 +15,7 @@ import (
 )
 
 func main() {
-	kubeconfig := flag.String("kubeconfig", defaultKubeconfig(), "path of the kubeconfig; empty means the service account of the pod this runs in")
+	kubeconfig := flag.String("kubeconfig", "", "path of a kubeconfig; empty means the service account of the pod this runs in")
 	name := flag.String("name", scheduler.DefaultSchedulerName, "spec.schedulerName of the pods to place; the others are left alone")
 	verbose := flag.Bool("v", false, "log each binding")
 	flag.Parse()
@@ -24,6 +23,7 @@ func main() {
 	defer stop()
 	if err := run(ctx, *kubeconfig, *name, *verbose); err != nil {
 		fmt.Fprintln(os.Stderr, "scheduler:", err)
+		stop()
 		os.Exit(1)
 	}
 }
@@ -38,6 +38,7 @@ func run(ctx context.Context, kubeconfig, name string, verbose bool) error {
 	if err != nil {
 		return err
 	}
+	defer c.Close()
 	s, err := scheduler.New(scheduler.Config{Client: c, SchedulerName: name, Logger: log})
 	if err != nil {
 		return err
@@ -50,16 +51,4 @@ func run(ctx context.Context, kubeconfig, name string, verbose bool) error {
 		}
 	}()
 	return s.Run(ctx)
-}
-
-// defaultKubeconfig is where kubectl looks.
-func defaultKubeconfig() string {
-	if path := os.Getenv("KUBECONFIG"); path != "" {
-		return path
-	}
-	path := filepath.Join(os.Getenv("HOME"), ".kube", "config")
-	if _, err := os.Stat(path); err != nil {
-		return ""
-	}
-	return path
 }
