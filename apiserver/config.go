@@ -38,7 +38,8 @@ type Config struct {
 	// NodePorts is the range that node ports come from, 30000-32767 by default.
 	NodePorts PortRange
 	// Advertise is the address at which pods and nodes reach the server. With it, the server
-	// keeps the Service "kubernetes" and its EndpointSlice; the zero value keeps none.
+	// keeps the Service "kubernetes" and its EndpointSlice; the zero value keeps none. Loopback
+	// and link-local addresses are none that endpoints may have.
 	Advertise netip.AddrPort
 
 	// Kubelet tells how to reach the kubelets for logs.
@@ -151,6 +152,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("apiserver: Config.ServiceCIDR %s is too small", c.ServiceCIDR)
 	case c.NodePorts.First < 1 || c.NodePorts.Last > 65535 || c.NodePorts.First > c.NodePorts.Last:
 		return fmt.Errorf("apiserver: Config.NodePorts %s is no range of ports", c.NodePorts)
+	case c.Advertise.IsValid() && (c.Advertise.Addr().IsLoopback() || c.Advertise.Addr().IsUnspecified() || c.Advertise.Addr().IsLinkLocalUnicast()):
+		return fmt.Errorf("apiserver: Config.Advertise is %s, an address that pods can't reach; want one of the machine's own", c.Advertise)
 	case c.Limits.InFlight < 0 || c.Limits.Body < 0 || c.Limits.RequestTimeout < 0:
 		return errors.New("apiserver: Config.Limits has a negative field")
 	}

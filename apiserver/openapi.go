@@ -2,28 +2,61 @@ package apiserver
 
 import (
 	"net/http"
+	"reflect"
+
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/inboard/inboard/apiserver/openapi"
 )
 
-// newOpenAPI describes the table to clients that ask for schemas.
-func newOpenAPI(t *table, version string) http.Handler {
-	var kinds []openapi.Kind
-	for _, r := range t.ordered {
-		k := openapi.Kind{
-			GroupVersionKind: r.GroupVersionKind, Resource: r.Resource, Namespaced: r.Namespaced,
-			Object: r.Object, List: r.List, Verbs: r.Verbs,
-		}
-		for _, sub := range r.subresources() {
-			o := openapi.Subresource{Name: sub.name, Kind: sub.kind, Verbs: sub.verbs, Object: r.Object}
-			if sub.name == "scale" && r.Scale != nil {
-				o.Object = emptyScale()
-			} else if s, ok := r.Subresources[sub.name]; ok && s.New != nil {
-				o.Object = s.New()
-			}
-			k.Subresources = append(k.Subresources, o)
-		}
-		kinds = append(kinds, k)
+// OpenAPI returns the handler of /openapi/v2, /openapi/v3 and what is below, which describes the
+// kinds. It builds a document when a client first asks for it, and nothing before.
+func OpenAPI(kinds []Kind, version string) http.Handler {
+	cfg := openapi.Config{Version: version}
+	for i := range kinds {
+		cfg.Kinds = append(cfg.Kinds, kinds[i].describe())
 	}
-	return openapi.New(openapi.Config{Kinds: kinds, Version: version}).Handler()
+	return openapi.New(cfg).Handler()
+}
+
+func (k *Kind) describe() openapi.Kind {
+	out := openapi.Kind{
+		GroupVersionKind: k.GroupVersionKind,
+		Resource:         k.Resource,
+		Namespaced:       k.Namespaced,
+		Object:           k.Object,
+		List:             k.List,
+		Verbs:            k.Verbs,
+	}
+	written := []string{"get", "update", "patch"}
+	if k.Status {
+		out.Subresources = append(out.Subresources, openapi.Subresource{
+			Name: "status", Kind: k.GroupVersionKind, Object: k.Object, Verbs: written,
+		})
+	}
+	if k.Scale != nil {
+		out.Subresources = append(out.Subresources, openapi.Subresource{
+			Name: "scale", Kind: autoscalingv1.SchemeGroupVersion.WithKind("Scale"), Object: &autoscalingv1.Scale{}, Verbs: written,
+		})
+	}
+	for name, s := range k.Subresources {
+		out.Subresources = append(out.Subresources, s.describe(k, name, written))
+	}
+	return out
+}
+
+func (s *Subresource) describe(k *Kind, name string, written []string) openapi.Subresource {
+	out := openapi.Subresource{Name: name, Kind: s.Kind}
+	if s.Create != nil {
+		out.Verbs = append(out.Verbs, "create")
+	}
+	if s.Merge != nil {
+		out.Verbs = append(out.Verbs, written...)
+	}
+	out.Object = k.Object
+	if s.New != nil {
+		out.Object = reflect.New(reflect.TypeOf(s.New()).Elem()).Interface().(runtime.Object)
+	}
+	return out
 }

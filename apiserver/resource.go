@@ -110,6 +110,15 @@ func newResource(k Kind) (*resource, error) {
 	return r, nil
 }
 
+// kinds returns the rows as they are served.
+func (t *table) kinds() []Kind {
+	out := make([]Kind, len(t.ordered))
+	for i, r := range t.ordered {
+		out[i] = r.Kind
+	}
+	return out
+}
+
 // new returns an empty object with its type set.
 func (r *resource) new() client.Object {
 	obj := reflect.New(r.typ.Elem()).Interface().(client.Object)

@@ -42,7 +42,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, store: cfg.Store, table: t, discovery: docs, openapi: newOpenAPI(t, cfg.Version),
+		cfg: cfg, store: cfg.Store, table: t, discovery: docs, openapi: OpenAPI(t.kinds(), cfg.Version),
 		inFlight: make(chan struct{}, cfg.Limits.InFlight), ready: make(chan struct{}), now: time.Now,
 	}
 	s.admission = append(s.builtinAdmission(), cfg.Admission...)

@@ -11,7 +11,7 @@ import (
 
 const (
 	jsonType    = "application/json"
-	protoTypeV2 = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+	protoTypeV2 = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 )
 
 // Handler serves /openapi/v2, /openapi/v3 and what is below, for GET and HEAD.
@@ -46,9 +46,10 @@ func (o *OpenAPI) serveV2(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Clients spell the type with a dot or, as is now right, with an at sign before the version.
+// Clients ask with a dot or an at sign before the version. The answer has the dot: an at sign is not
+// allowed in a media type, and clients that parse the answer's refuse it.
 func isProtoV2(mediaType string) bool {
-	return strings.ReplaceAll(mediaType, "v2.v1.0", "v2@v1.0") == protoTypeV2
+	return strings.ReplaceAll(mediaType, "v2@v1.0", "v2.v1.0") == protoTypeV2
 }
 
 func (o *OpenAPI) serveRoot(w http.ResponseWriter, r *http.Request) {
