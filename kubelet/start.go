@@ -36,27 +36,34 @@ func (w *worker) startEffect(a action, now time.Time) func(context.Context) func
 	s := &w.state
 	r := s.record(a.Container)
 	st := starting{pod: s.Pod, c: findContainer(s.Pod, a.Container), sandbox: *s.Sandbox, facts: w.facts()}
-	switch {
-	case s.neverStarted(r):
-		st.left, st.attempt = r.Current.ID, r.Current.Attempt
-	case r.Current != nil:
-		st.attempt = r.Current.Attempt + 1
-		if shouldRestart(s.Pod, st.c, r) {
-			r.Crash.next(r.Current.FinishedAt, now)
-		}
-	}
+	st.attempt, st.left = s.beginStart(r, st.c, now)
 	return func(ctx context.Context) func() {
 		id, err := w.start(ctx, &st)
 		return func() {
 			w.observe(context.WithoutCancel(ctx))
-			w.started(a.Container, id, err, ctx.Err() != nil)
+			w.state.started(a.Container, id, err, ctx.Err() != nil, time.Now())
 		}
 	}
 }
 
+// beginStart notes that a container is about to be started, and returns its attempt and what is
+// left of a start that failed.
+func (s *podState) beginStart(r *record, c *corev1.Container, now time.Time) (attempt uint32, left string) {
+	switch {
+	case s.neverStarted(r):
+		return r.Current.Attempt, r.Current.ID
+	case r.Current == nil:
+		return 0, ""
+	}
+	if shouldRestart(s.Pod, c, r) {
+		r.Crash.next(r.Current.FinishedAt, now)
+	}
+	return r.Current.Attempt + 1, ""
+}
+
 // started notes the outcome of a start.
-func (w *worker) started(name, id string, err error, cancelled bool) {
-	r, now := w.state.record(name), time.Now()
+func (s *podState) started(name, id string, err error, cancelled bool, now time.Time) {
+	r := s.record(name)
 	var failed *startError
 	switch {
 	case err == nil:
