@@ -20,6 +20,7 @@ func TestNoRuleIsBroken(t *testing.T) {
 		s := NewSnapshot(nodes, nil)
 		for _, pod := range pods {
 			a, err := p.Schedule(s, pod, rand.New(rand.NewPCG(1, 2)))
+			checkTrace(t, p, s, pod, a, err)
 			for _, n := range nodes {
 				ok := admits(s, pod, n)
 				if err != nil && ok {
@@ -37,6 +38,28 @@ func TestNoRuleIsBroken(t *testing.T) {
 			checkSums(t, n)
 		}
 	})
+}
+
+// checkTrace checks that the explanation is the one of the decision.
+func checkTrace(t *rapid.T, p *Profile, s *Snapshot, pod *corev1.Pod, a Assignment, err error) {
+	trace, traceErr := p.Explain(s, NewPodInfo(pod))
+	if traceErr != nil {
+		t.Fatal(traceErr)
+	}
+	best := int64(-1)
+	for _, n := range trace.Nodes {
+		if n.Refused == nil {
+			best = max(best, n.Total)
+		}
+	}
+	if (best < 0) != (err != nil) {
+		t.Fatalf("%s: the trace finds a node: %v; Schedule: %v", pod.Name, best >= 0, err)
+	}
+	for _, n := range trace.Nodes {
+		if err == nil && n.Node == a.Node && (n.Refused != nil || n.Total != best) {
+			t.Fatalf("%s was chosen with %d, but %d is the best", n.Node, n.Total, best)
+		}
+	}
 }
 
 // admits reads the rules in the plainest way.

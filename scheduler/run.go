@@ -47,14 +47,10 @@ type run struct {
 
 func (r *run) place() (Assignment, error) {
 	fit := &FitError{Pod: r.Pod.Pod, NumAllNodes: r.Snapshot.nodes.n}
-	if r.Pod.err != nil {
-		fit.PreFilter = &Verdict{Plugin: "NewPodInfo", Status: NewStatus(UnschedulableAndUnresolvable, r.Pod.err.Error())}
-		return Assignment{}, fit
-	}
-	if refusal, err := r.preFilter(); err != nil {
+	var err error
+	if fit.PreFilter, err = r.admit(); err != nil {
 		return Assignment{}, err
-	} else if refusal != nil {
-		fit.PreFilter = refusal
+	} else if fit.PreFilter != nil {
 		return Assignment{}, fit
 	}
 	if err := r.filter(fit); err != nil {
@@ -80,7 +76,11 @@ func (r *run) place() (Assignment, error) {
 	return a, nil
 }
 
-func (r *run) preFilter() (*Verdict, error) {
+// admit looks at the pod before any node, and returns what refuses it altogether.
+func (r *run) admit() (*Verdict, error) {
+	if r.Pod.err != nil {
+		return &Verdict{Plugin: "NewPodInfo", Status: NewStatus(UnschedulableAndUnresolvable, r.Pod.err.Error())}, nil
+	}
 	r.point = "PreFilter"
 	for _, st := range r.preFilters {
 		r.at = st.name
@@ -153,9 +153,14 @@ func (r *run) filterOnly(fit *FitError) error {
 			}
 		}
 	}
-	slices.Sort(r.restrictedBy)
-	fit.Absent = NewStatus(UnschedulableAndUnresolvable, fmt.Sprintf("node(s) didn't satisfy plugin(s) %v", r.restrictedBy))
+	fit.Absent = r.absent()
 	return nil
+}
+
+// absent is what holds for the nodes that PreFilter plugins have left out.
+func (r *run) absent() *Status {
+	slices.Sort(r.restrictedBy)
+	return NewStatus(UnschedulableAndUnresolvable, fmt.Sprintf("node(s) didn't satisfy plugin(s) %v", r.restrictedBy))
 }
 
 func (r *run) check(n *NodeInfo) error {
@@ -202,24 +207,25 @@ func (r *run) score() error {
 	r.totals = grown(r.totals, len(r.feasible))
 	clear(r.totals)
 	for i := range r.scorers {
-		if err := r.scoreWith(&r.scorers[i]); err != nil {
+		if _, err := r.scoreWith(&r.scorers[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *run) scoreWith(s *scorer) error {
+// scoreWith adds a plugin's weighted scores to the totals, unless the plugin has no preference.
+func (r *run) scoreWith(s *scorer) (scored bool, _ error) {
 	r.at = s.name
 	var state any
 	if s.pre != nil {
 		r.point = "PreScore"
 		st, skip, err := s.pre.PreScore(&r.Cycle, r.feasible)
 		if err != nil {
-			return &PluginError{Plugin: s.name, Point: r.point, Err: err}
+			return false, &PluginError{Plugin: s.name, Point: r.point, Err: err}
 		}
 		if skip {
-			return nil
+			return false, nil
 		}
 		state = st
 	}
@@ -228,24 +234,24 @@ func (r *run) scoreWith(s *scorer) error {
 	for i, n := range r.feasible {
 		v, err := s.plugin.Score(&r.Cycle, state, n)
 		if err != nil {
-			return &PluginError{Plugin: s.name, Point: r.point, Err: err}
+			return false, &PluginError{Plugin: s.name, Point: r.point, Err: err}
 		}
 		r.scores[i] = v
 	}
 	if s.normalize != nil {
 		r.point = "NormalizeScore"
 		if err := s.normalize.NormalizeScores(&r.Cycle, state, r.feasible, r.scores); err != nil {
-			return &PluginError{Plugin: s.name, Point: r.point, Err: err}
+			return false, &PluginError{Plugin: s.name, Point: r.point, Err: err}
 		}
 	}
 	for i, v := range r.scores {
 		if v < 0 || v > MaxNodeScore {
-			return &PluginError{Plugin: s.name, Point: r.point,
+			return false, &PluginError{Plugin: s.name, Point: r.point,
 				Err: fmt.Errorf("the score of node %q is %d; it must be from 0 to %d", r.feasible[i].Node.Name, v, MaxNodeScore)}
 		}
 		r.totals[i] += v * s.weight
 	}
-	return nil
+	return true, nil
 }
 
 // best returns the index of a node with the highest total, each of them with the same chance.

@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,7 +17,7 @@ import (
 //	nodes             adds or replaces nodes: "name cpu=4 memory=8Gi zone=a taint=key=value:NoSchedule cordoned"
 //	schedule          places pods, given as YAML manifests; with "copies=N" each N times
 //	what-if           the same, without keeping the result
-//	explain           one line for each node that refuses a pod
+//	explain           one line for each node: why it refuses a pod, or how it scores
 //	delete-pods       removes the pods with the given names
 //	remove-nodes      removes nodes
 //	namespaces        sets the labels of namespaces: "name key=value"
@@ -115,17 +114,13 @@ func (st *story) schedule(t *testing.T, d *datadriven.TestData) (string, *Snapsh
 func (st *story) explain(t *testing.T, d *datadriven.TestData) string {
 	var b strings.Builder
 	for _, pod := range parsePods(t, d.Input) {
-		_, err := st.profile.Schedule(st.snapshot, pod, nil)
-		var fit *FitError
-		if !errors.As(err, &fit) {
-			fmt.Fprintf(&b, "%s fits: %v\n", pod.Name, err)
+		trace, err := st.profile.Explain(st.snapshot, NewPodInfo(pod))
+		if err != nil {
+			fmt.Fprintln(&b, err)
 			continue
 		}
-		for _, v := range fit.Nodes {
-			fmt.Fprintf(&b, "%s: %s: %s\n", v.Node, v.Plugin, strings.Join(v.Status.Reasons, ", "))
-		}
-		if fit.PreFilter != nil {
-			fmt.Fprintf(&b, "all: %s: %s\n", fit.PreFilter.Plugin, strings.Join(fit.PreFilter.Status.Reasons, ", "))
+		if err := trace.Write(&b); err != nil {
+			t.Fatal(err)
 		}
 	}
 	return b.String()
