@@ -20,7 +20,7 @@ const rulesTimeout = 10 * time.Second
 type chains struct{ post, ports, forward string }
 
 func chainsOf(mark string) chains {
-	return chains{post: "INBOARD-POST-" + mark, ports: "INBOARD-PORT-" + mark, forward: "INBOARD-FWD-" + mark}
+	return chains{post: "INBPOD-POST-" + mark, ports: "INBPOD-PORT-" + mark, forward: "INBPOD-FWD-" + mark}
 }
 
 // renderJumps is what Open loads: the owner's chains, and the jumps to them from the built-in ones.
