@@ -92,9 +92,9 @@ func renderPurge(mark, saved string) string {
 		switch {
 		case strings.HasPrefix(l, "*"):
 			table, jumps, names = l, nil, nil
-		case strings.HasPrefix(l, ":INBOARD-") && strings.Contains(l, "-"+mark+" "):
+		case strings.HasPrefix(l, ":INBPOD-") && strings.Contains(l, "-"+mark+" "):
 			names = append(names, strings.TrimPrefix(strings.Fields(l)[0], ":"))
-		case strings.HasPrefix(l, "-A ") && !strings.HasPrefix(l, "-A INBOARD-") && strings.Contains(l, "-j INBOARD-") && strings.HasSuffix(l, "-"+mark):
+		case strings.HasPrefix(l, "-A ") && !strings.HasPrefix(l, "-A INBPOD-") && strings.Contains(l, "-j INBPOD-") && strings.HasSuffix(l, "-"+mark):
 			jumps = append(jumps, "-D "+strings.TrimPrefix(l, "-A "))
 		case l == "COMMIT" && len(names)+len(jumps) > 0:
 			fmt.Fprintln(&b, table)
