@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/inboard/inboard/apiserver"
+	"github.com/inboard/inboard/apiserver/client/rest"
+	"github.com/inboard/inboard/apiserver/kinds"
+	"github.com/inboard/inboard/apiserver/pki"
+	"github.com/inboard/inboard/store"
+	"github.com/inboard/inboard/store/raft"
+)
+
+// startAPI starts the store and the API server, or finds the API elsewhere. What it returns closes the
+// store.
+func (c *cluster) startAPI(ctx context.Context, wg *sync.WaitGroup) (func() error, error) {
+	nothing := func() error { return nil }
+	if !c.has(apiServer) {
+		var err error
+		c.remote, err = rest.New(rest.Config{Kubeconfig: c.kubeconfig, UserAgent: "inboard"})
+		if err != nil {
+			return nothing, err
+		}
+		return c.remote.Close, nil
+	}
+	ln, err := c.listenAPI()
+	if err != nil {
+		return nothing, err
+	}
+	from := time.Now()
+	st, closeStore, err := c.openStore()
+	if err != nil {
+		ln.Close()
+		return nothing, err
+	}
+	where := "in memory"
+	if c.dir != "" {
+		where = "durable, in " + c.dir
+	}
+	c.part("store", from, "%s", where)
+	from = time.Now()
+	if err := c.serveAPI(ctx, wg, st, ln); err != nil {
+		ln.Close()
+		return closeStore, err
+	}
+	if err := c.writeKubeconfig("https://" + ln.Addr().String()); err != nil {
+		return closeStore, err
+	}
+	c.part("apiserver", from, "https://%s, ready %s after the start", ln.Addr(), took(c.begun))
+	return closeStore, nil
+}
+
+func (c *cluster) openStore() (*store.Store, func() error, error) {
+	if c.dir == "" {
+		st, err := store.Open(store.Config{})
+		if err != nil {
+			return nil, nil, err
+		}
+		return st, st.Close, nil
+	}
+	node, err := raft.Open(raft.Config{Dir: filepath.Join(c.home, "store"), Logger: c.log})
+	if errors.Is(err, store.ErrLocked) {
+		return nil, nil, fmt.Errorf("-dir: another program works in %s: stop it, or choose another directory: %w", c.dir, err)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("-dir: %w", err)
+	}
+	return node.Store(), node.Close, nil
+}
+
+// serveAPI starts the API server and waits until it is ready.
+func (c *cluster) serveAPI(ctx context.Context, wg *sync.WaitGroup, st *store.Store, ln net.Listener) error {
+	cfg := apiserver.Config{Store: st, Kinds: kinds.All(), ServiceCIDR: c.services, Logger: c.log,
+		RequireServiceAccounts: c.has(controllers)}
+	// The credentials for kubelets can only be made once the authority is there; see below.
+	own := &tls.Config{}
+	cfg.Kubelet = apiserver.KubeletConfig{TLS: own, Dial: c.dialKubelet}
+	var err error
+	if c.server, err = apiserver.New(cfg); err != nil {
+		return err
+	}
+	serving, err := c.certificates(ln.Addr())
+	if err != nil {
+		return err
+	}
+	pair, err := c.authority.Client("kube-apiserver-kubelet-client", apiserver.GroupMasters)
+	if err != nil {
+		return err
+	}
+	known := c.authority.ClientTLS(pair)
+	own.RootCAs, own.Certificates, own.MinVersion = known.RootCAs, known.Certificates, known.MinVersion
+	c.start(ctx, wg, "apiserver", c.server.Run)
+	c.start(ctx, wg, "apiserver", func(ctx context.Context) error { return c.server.Serve(ctx, ln, serving) })
+	return c.await(ctx, c.server.Ready())
+}
+
+// dialKubelet reaches the kubelet of this program in memory, others by the network.
+func (c *cluster) dialKubelet(ctx context.Context, network, address string) (net.Conn, error) {
+	if host, _, _ := net.SplitHostPort(address); c.has(theKubelet) && host == c.nodeIP.String() {
+		return c.kubeletAPI.Dial(ctx, network, address)
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, network, address)
+}
+
+// clusterName stands in the kubeconfigs that this program writes, by which it knows them again.
+const clusterName = "inboard"
+
+func (c *cluster) writeKubeconfig(url string) error {
+	old, err := os.ReadFile(c.kubeconfigPath)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("-kubeconfig: %w", err)
+	}
+	if len(old) > 0 && !bytes.Contains(old, []byte("name: "+clusterName+"\n")) {
+		return fmt.Errorf("-kubeconfig: %s is of another cluster: choose another file, or remove it", c.kubeconfigPath)
+	}
+	admin, err := c.authority.Client("admin", apiserver.GroupMasters)
+	if err != nil {
+		return err
+	}
+	err = pki.Kubeconfig{Cluster: clusterName, Server: url, Authority: c.authority.CertificatePEM(), Client: admin}.Write(c.kubeconfigPath)
+	if err != nil {
+		return fmt.Errorf("-kubeconfig: %w", err)
+	}
+	return nil
+}
+
+// kubectl is the command to show: the one that make kubectl builds when the machine has none.
+func kubectl() string {
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		if info, err := os.Stat(filepath.Join(cmp.Or(dir, "."), "kubectl")); err == nil && info.Mode()&0o111 != 0 {
+			return "kubectl"
+		}
+	}
+	return "bin/kubectl"
+}

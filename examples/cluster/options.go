@@ -1,0 +1,141 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// The components, in the order in which they start.
+const (
+	apiServer   = "apiserver"
+	theSched    = "scheduler"
+	controllers = "controllers"
+	theKubelet  = "kubelet"
+	theProxy    = "proxy"
+)
+
+var allComponents = []string{apiServer, theSched, controllers, theKubelet, theProxy}
+
+// options are what the flags say.
+type options struct {
+	dir, listen, kubeconfig string
+	components              []string
+	runtime, node           string
+	services, pods          netip.Prefix
+	mirrors                 map[string]string
+	demo, verbose           bool
+	// left are components that were left out because this process may not run them.
+	left string
+}
+
+func (o *options) has(component string) bool { return slices.Contains(o.components, component) }
+
+// parse reads the flags. Errors name the flag, and say what to do.
+func parse(args []string, usage io.Writer) (*options, error) {
+	o := &options{mirrors: map[string]string{}}
+	fs := flag.NewFlagSet("cluster", flag.ContinueOnError)
+	fs.SetOutput(usage)
+	fs.StringVar(&o.dir, "dir", "", "directory for all state; empty: in memory, gone at the end")
+	fs.StringVar(&o.listen, "listen", "127.0.0.1:6443", "address of the API")
+	fs.StringVar(&o.kubeconfig, "kubeconfig", "", "where to write a kubeconfig (default: kubeconfig in the state directory);\nwithout the apiserver among the components: the kubeconfig to use")
+	components := fs.String("components", strings.Join(allComponents, ","), "what to run; the store comes with the apiserver")
+	fs.StringVar(&o.runtime, "runtime", "runc", "how containers run: runc, or process (no root needed, no isolation)")
+	fs.StringVar(&o.node, "node-name", "", "name of this node (default: the host's name)")
+	services := fs.String("service-cidr", "10.96.0.0/16", "addresses of services")
+	pods := fs.String("pod-cidr", "", "addresses of pods (default 10.244.0.0/16; with -runtime process 127.64.0.0/16)")
+	fs.Func("registry-mirror", "`host=URL`: ask URL in place of the registry host (repeatable)", o.addMirror)
+	fs.BoolVar(&o.demo, "demo", true, "deploy three web servers and a service")
+	fs.BoolVar(&o.verbose, "v", false, "log what the components do")
+	if err := fs.Parse(args); err != nil {
+		return nil, err
+	}
+	if fs.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q: see -help", fs.Arg(0))
+	}
+	o.components = strings.Split(*components, ",")
+	explicit := map[string]bool{}
+	fs.Visit(func(f *flag.Flag) { explicit[f.Name] = true })
+	if err := o.parseRanges(*services, *pods); err != nil {
+		return nil, err
+	}
+	return o, o.check(explicit)
+}
+
+func (o *options) addMirror(s string) error {
+	host, where, ok := strings.Cut(s, "=")
+	if u, err := url.Parse(where); !ok || host == "" || err != nil || u.Host == "" || !strings.HasPrefix(u.Scheme, "http") {
+		return errors.New("want host=URL, as in registry.example.com=http://127.0.0.1:5000")
+	}
+	o.mirrors[host] = where
+	return nil
+}
+
+func (o *options) parseRanges(services, pods string) (err error) {
+	if pods == "" {
+		pods = map[string]string{"process": "127.64.0.0/16"}[o.runtime]
+		pods = cmp.Or(pods, "10.244.0.0/16")
+	}
+	if o.services, err = netip.ParsePrefix(services); err != nil {
+		return fmt.Errorf("-service-cidr: %w", err)
+	}
+	if o.pods, err = netip.ParsePrefix(pods); err != nil {
+		return fmt.Errorf("-pod-cidr: %w", err)
+	}
+	if o.services.Overlaps(o.pods) {
+		return fmt.Errorf("-service-cidr %s and -pod-cidr %s overlap: choose others", o.services, o.pods)
+	}
+	return nil
+}
+
+// check finds what can't work before anything starts.
+func (o *options) check(explicit map[string]bool) error {
+	for _, c := range o.components {
+		if !slices.Contains(allComponents, c) {
+			return fmt.Errorf("-components: there is no %q; choose from %s", c, strings.Join(allComponents, ","))
+		}
+	}
+	if o.runtime != "runc" && o.runtime != "process" {
+		return fmt.Errorf("-runtime: there is no %q; choose runc or process", o.runtime)
+	}
+	if _, _, err := net.SplitHostPort(o.listen); err != nil {
+		return fmt.Errorf("-listen: %w; want address:port, as in 127.0.0.1:6443", err)
+	}
+	if wrong := validation.IsDNS1123Subdomain(o.node); o.node != "" && len(wrong) > 0 {
+		return fmt.Errorf("-node-name %q: %s", o.node, wrong[0])
+	}
+	if !o.has(apiServer) && o.kubeconfig == "" {
+		return errors.New("without the apiserver among -components, -kubeconfig must say which one to use")
+	}
+	if !o.has(apiServer) || !o.has(theKubelet) {
+		o.demo = false
+	}
+	return o.checkPrivileges(explicit)
+}
+
+func (o *options) checkPrivileges(explicit map[string]bool) error {
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	if o.has(theKubelet) && o.runtime == "runc" {
+		return errors.New("-runtime runc needs root: run this with sudo, or with -runtime process")
+	}
+	if o.has(theProxy) {
+		if explicit["components"] {
+			return errors.New("the proxy needs root to write iptables rules: run this with sudo, or leave proxy out of -components")
+		}
+		o.components = slices.DeleteFunc(slices.Clone(o.components), func(c string) bool { return c == theProxy })
+		o.left = "proxy (it needs root to write iptables rules)"
+	}
+	return nil
+}
