@@ -52,6 +52,7 @@ func defaultDeployment(o *appsv1.Deployment) {
 }
 
 func prepareDeployment(o, old *appsv1.Deployment) {
+	podspec.DropDisabled(&o.Spec.Template.Spec)
 	if old == nil {
 		o.Status = appsv1.DeploymentStatus{}
 	}

@@ -44,6 +44,7 @@ func defaultReplicaSet(o *appsv1.ReplicaSet) {
 }
 
 func prepareReplicaSet(o, old *appsv1.ReplicaSet) {
+	podspec.DropDisabled(&o.Spec.Template.Spec)
 	if old == nil {
 		o.Status = appsv1.ReplicaSetStatus{}
 	}

@@ -25,8 +25,12 @@ func Lease() apiserver.Kind {
 		ConditionalUpdate: true,
 		Object:            &coordinationv1.Lease{},
 		List:              &coordinationv1.LeaseList{},
-		Validate:          row.Check(validateLease),
-		Columns:           row.Columns("Name", "Holder", "Age"),
+		Prepare: row.Pair(func(o, _ *coordinationv1.Lease) {
+			// Coordinated leader election is off in Kubernetes by default, and off here.
+			o.Spec.Strategy, o.Spec.PreferredHolder = nil, nil
+		}),
+		Validate: row.Check(validateLease),
+		Columns:  row.Columns("Name", "Holder", "Age"),
 		Row: row.Cells(func(o *coordinationv1.Lease, now time.Time) []any {
 			return []any{o.Name, ptr.Deref(o.Spec.HolderIdentity, ""), row.Age(o.CreationTimestamp, now)}
 		}),

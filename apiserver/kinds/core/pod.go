@@ -38,7 +38,11 @@ func defaultPod(o *corev1.Pod) {
 }
 
 func preparePod(o, old *corev1.Pod) {
+	podspec.DropDisabled(&o.Spec)
 	if old != nil {
+		if o.Spec.Resources == nil {
+			o.Spec.Resources = old.Spec.Resources.DeepCopy() // a client that knows nothing of it means no change
+		}
 		return
 	}
 	o.Status = corev1.PodStatus{Phase: corev1.PodPending}
@@ -48,8 +52,12 @@ func preparePod(o, old *corev1.Pod) {
 			Status:  corev1.ConditionFalse,
 			Reason:  corev1.PodReasonSchedulingGated,
 			Message: "Scheduling is blocked due to non-empty scheduling gates",
+
+			LastTransitionTime: o.CreationTimestamp,
 		}}
 	}
+	podspec.MergeLabelKeys(o)
+	podspec.DefaultPodResources(o)
 	o.Status.QOSClass = podspec.QOS(&o.Spec)
 }
 

@@ -14,6 +14,11 @@ func ServiceAccount() apiserver.Kind {
 	k := newKind("ServiceAccount", "serviceaccounts", "serviceaccount", "sa")
 	k.ReturnDeleted = true
 	k.Object, k.List = &corev1.ServiceAccount{}, &corev1.ServiceAccountList{}
+	k.Prepare = row.Pair(func(o, _ *corev1.ServiceAccount) {
+		for i, s := range o.Secrets { // only names mean anything
+			o.Secrets[i] = corev1.ObjectReference{Name: s.Name}
+		}
+	})
 	k.Columns = row.Columns("Name", "Age")
 	k.Row = row.Cells(func(o *corev1.ServiceAccount, now time.Time) []any {
 		return []any{o.Name, row.Age(o.CreationTimestamp, now)}

@@ -30,17 +30,17 @@ func prepareNode(o, old *corev1.Node) {
 	if old == nil {
 		o.Status.Config = nil
 	}
+	o.Spec.PodPreemptionPolicy = nil // off in Kubernetes by default
 }
 
 func validateNode(o, old *corev1.Node) field.ErrorList {
 	var l check.List
+	taints(&l, o.Spec.Taints)
+	nodeResources(&l, o)
+	podCIDRs(&l, o.Spec.PodCIDRs)
 	if old == nil {
-		taints(&l, o.Spec.Taints)
-		nodeResources(&l, o)
-		podCIDRs(&l, o.Spec.PodCIDRs)
 		return l.Errors()
 	}
-	nodeResources(&l, o)
 	uniqueAddresses(&l, o)
 	if was := old.Spec.PodCIDRs; len(was) > 0 && !slices.Equal(was, o.Spec.PodCIDRs) {
 		l.Forbidden(specPath.Child("podCIDRs"), "node updates may not change podCIDR except from \"\" to valid")
@@ -52,7 +52,6 @@ func validateNode(o, old *corev1.Node) field.ErrorList {
 		}
 		l.Invalid(specPath.Child("providerID"), nil, detail)
 	}
-	taints(&l, o.Spec.Taints)
 	if o.Spec.DoNotUseExternalID != old.Spec.DoNotUseExternalID {
 		l.Forbidden(specPath.Child("externalID"), "may not be updated")
 	}

@@ -29,9 +29,14 @@ func EndpointSlice() apiserver.Kind {
 		Object:           &discoveryv1.EndpointSlice{},
 		List:             &discoveryv1.EndpointSliceList{},
 		Default:          row.Of(defaultSlice),
-		Validate:         row.Check(validateSlice),
-		Columns:          row.Columns("Name", "AddressType", "Ports", "Endpoints", "Age"),
-		Row:              row.Cells(sliceRow),
+		Prepare: row.Pair(func(o, _ *discoveryv1.EndpointSlice) {
+			for i := range o.Endpoints { // a field that v1 keeps for what v1beta1 stored
+				o.Endpoints[i].DeprecatedTopology = nil
+			}
+		}),
+		Validate: row.Check(validateSlice),
+		Columns:  row.Columns("Name", "AddressType", "Ports", "Endpoints", "Age"),
+		Row:      row.Cells(sliceRow),
 	}
 }
 

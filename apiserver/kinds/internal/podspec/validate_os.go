@@ -3,8 +3,6 @@ package podspec
 import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-
-	"github.com/inboard/inboard/apiserver/kinds/internal/check"
 )
 
 // setField is a field of some operating system, and whether it is set.
@@ -32,8 +30,10 @@ func (c *checker) os(path *field.Path) {
 		c.linux(path)
 	case corev1.Windows:
 		c.windows(path)
+	case "":
+		c.Required(path.Child("os", "name"), "")
 	default:
-		check.Enum(&c.List, path.Child("os", "name"), os.Name, corev1.Linux, corev1.Windows)
+		c.Add(field.NotSupported(path.Child("os"), os.Name, []corev1.OSName{corev1.Linux, corev1.Windows}))
 	}
 }
 

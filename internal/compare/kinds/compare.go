@@ -1,0 +1,193 @@
+// Package kinds holds the rows of package apiserver/kinds to Kubernetes' own code: random objects
+// go through both, and what comes out must be the same: the defaults, what preparation makes of an
+// object, the field errors. What is known to differ stands in testdata/known.txt.
+package kinds
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"sort"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/registry/rest"
+	"k8s.io/kubernetes/pkg/api/legacyscheme"
+	_ "k8s.io/kubernetes/pkg/apis/apps/install" // registers the conversions and defaults
+	_ "k8s.io/kubernetes/pkg/apis/coordination/install"
+	_ "k8s.io/kubernetes/pkg/apis/core/install"
+	_ "k8s.io/kubernetes/pkg/apis/discovery/install"
+	"k8s.io/kubernetes/pkg/capabilities"
+	"k8s.io/kubernetes/pkg/registry/apps/deployment"
+	"k8s.io/kubernetes/pkg/registry/apps/replicaset"
+	"k8s.io/kubernetes/pkg/registry/coordination/lease"
+	"k8s.io/kubernetes/pkg/registry/core/configmap"
+	"k8s.io/kubernetes/pkg/registry/core/endpoint"
+	"k8s.io/kubernetes/pkg/registry/core/event"
+	"k8s.io/kubernetes/pkg/registry/core/namespace"
+	"k8s.io/kubernetes/pkg/registry/core/node"
+	"k8s.io/kubernetes/pkg/registry/core/pod"
+	"k8s.io/kubernetes/pkg/registry/core/secret"
+	"k8s.io/kubernetes/pkg/registry/core/service"
+	"k8s.io/kubernetes/pkg/registry/core/serviceaccount"
+	"k8s.io/kubernetes/pkg/registry/discovery/endpointslice"
+
+	"github.com/inboard/inboard/apiserver/client"
+)
+
+type strategy interface {
+	rest.RESTCreateStrategy
+	rest.RESTUpdateStrategy
+}
+
+var strategies = map[string]strategy{
+	"Pod": pod.Strategy, "Service": service.Strategy, "Namespace": namespace.Strategy, "Node": node.Strategy,
+	"ConfigMap": configmap.Strategy, "Secret": secret.Strategy, "ServiceAccount": serviceaccount.Strategy,
+	"Endpoints": endpoint.Strategy, "Event": event.Strategy, "Deployment": deployment.Strategy,
+	"ReplicaSet": replicaset.Strategy, "EndpointSlice": endpointslice.Strategy, "Lease": lease.Strategy,
+}
+
+// allowPrivileged is what every cluster is set up with.
+func allowPrivileged() {
+	capabilities.Setup(true, 0)
+}
+
+// theirs is what Kubernetes makes of objects.
+type theirs struct{ kind schema.GroupVersionKind }
+
+func (t theirs) ctx() context.Context {
+	ctx := genericapirequest.WithNamespace(context.Background(), "default")
+	return genericapirequest.WithRequestInfo(ctx, &genericapirequest.RequestInfo{
+		APIGroup: t.kind.Group, APIVersion: t.kind.Version, IsResourceRequest: true,
+	})
+}
+
+func (t theirs) setDefaults(obj client.Object) { legacyscheme.Scheme.Default(obj) }
+
+func (t theirs) internal(obj client.Object) (runtime.Object, error) {
+	return legacyscheme.Scheme.ConvertToVersion(obj.DeepCopyObject(), schema.GroupVersion{Group: t.kind.Group, Version: runtime.APIVersionInternal})
+}
+
+// create returns the object as prepared for storage and the errors of its validation.
+func (t theirs) create(obj client.Object) (runtime.Object, field.ErrorList, error) {
+	in, err := t.internal(obj)
+	if err != nil {
+		return nil, nil, err
+	}
+	s := strategies[t.kind.Kind]
+	s.PrepareForCreate(t.ctx(), in)
+	errs := s.Validate(t.ctx(), in)
+	out, err := legacyscheme.Scheme.ConvertToVersion(in, t.kind.GroupVersion())
+	return out, errs, err
+}
+
+func (t theirs) update(obj, old client.Object) (runtime.Object, field.ErrorList, error) {
+	in, err := t.internal(obj)
+	if err != nil {
+		return nil, nil, err
+	}
+	was, err := t.internal(old)
+	if err != nil {
+		return nil, nil, err
+	}
+	s := strategies[t.kind.Kind]
+	s.PrepareForUpdate(t.ctx(), in, was)
+	errs := s.ValidateUpdate(t.ctx(), in, was)
+	out, err := legacyscheme.Scheme.ConvertToVersion(in, t.kind.GroupVersion())
+	return out, errs, err
+}
+
+var index = regexp.MustCompile(`\[[^\]]*\]`)
+
+// words tells errors as a set of lines, without the values that were wrong.
+func words(errs field.ErrorList) map[string]bool {
+	out := map[string]bool{}
+	for _, e := range errs {
+		detail, _, _ := strings.Cut(e.Detail, "\n")
+		out[fmt.Sprintf("%s %s %s", e.Type, e.Field, detail)] = true
+	}
+	return out
+}
+
+// difference returns a line for each error that only one side has; "-" is missing here, "+" is
+// Kubernetes' missing.
+func difference(ours, theirs field.ErrorList) []string {
+	a, b := words(ours), words(theirs)
+	var out []string
+	for w := range b {
+		if !a[w] {
+			out = append(out, "- "+w)
+		}
+	}
+	for w := range a {
+		if !b[w] {
+			out = append(out, "+ "+w)
+		}
+	}
+	sort.Strings(out)
+	return out
+}
+
+// general makes a line about one element one about all.
+func general(line string) string { return index.ReplaceAllString(line, "[*]") }
+
+// firstDifference returns where two objects differ as JSON, "" when they do not.
+func firstDifference(a, b any) string {
+	var x, y any
+	for _, p := range []struct {
+		in  any
+		out *any
+	}{{a, &x}, {b, &y}} {
+		raw, err := json.Marshal(p.in)
+		if err != nil {
+			return err.Error()
+		}
+		if err := json.Unmarshal(raw, p.out); err != nil {
+			return err.Error()
+		}
+	}
+	return walk("", x, y)
+}
+
+func walk(path string, a, b any) string {
+	switch x := a.(type) {
+	case map[string]any:
+		y, ok := b.(map[string]any)
+		if !ok {
+			return fmt.Sprintf("%s: %.80v, Kubernetes %.80v", path, a, b)
+		}
+		for k := range y {
+			if _, ok := x[k]; !ok {
+				return fmt.Sprintf("%s.%s: missing, Kubernetes %.80v", path, k, y[k])
+			}
+		}
+		for k := range x {
+			if _, ok := y[k]; !ok {
+				return fmt.Sprintf("%s.%s: %.80v, Kubernetes has none", path, k, x[k])
+			}
+			if d := walk(path+"."+k, x[k], y[k]); d != "" {
+				return d
+			}
+		}
+		return ""
+	case []any:
+		y, ok := b.([]any)
+		if !ok || len(x) != len(y) {
+			return fmt.Sprintf("%s: %.80v, Kubernetes %.80v", path, a, b)
+		}
+		for i := range x {
+			if d := walk(fmt.Sprintf("%s[%d]", path, i), x[i], y[i]); d != "" {
+				return d
+			}
+		}
+		return ""
+	}
+	if a != b {
+		return fmt.Sprintf("%s: %.80v, Kubernetes %.80v", path, a, b)
+	}
+	return ""
+}

@@ -1,0 +1,241 @@
+package kinds
+
+import (
+	"bufio"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"reflect"
+	"sort"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/yaml"
+
+	"github.com/inboard/inboard/apiserver"
+	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/apiserver/kinds"
+)
+
+var (
+	runs = flag.Int("runs", 1500, "objects of each kind")
+	seed = flag.Uint64("seed", 1, "seed of the random objects")
+)
+
+func TestMain(m *testing.M) {
+	allowPrivileged()
+	os.Exit(m.Run())
+}
+
+// finding is one way in which the two sides differ.
+type finding struct {
+	n       int
+	example string
+}
+
+type findings map[string]*finding
+
+func (f findings) add(kind, what, example string) {
+	key := kind + ": " + what
+	if f[key] == nil {
+		f[key] = &finding{example: example}
+	}
+	f[key].n++
+}
+
+func TestSameAsKubernetes(t *testing.T) {
+	known := readKnown(t)
+	found := findings{}
+	for _, k := range kinds.All() {
+		c := &comparison{kind: k, found: found, theirs: theirs{k.GroupVersionKind}}
+		for i := range *runs {
+			c.Rand = rand.New(rand.NewPCG(*seed, uint64(i)))
+			c.one(t)
+		}
+		t.Logf("%s: %d objects, %d of them accepted, %d updates", k.Kind, *runs, c.accepted, c.updates)
+	}
+	keys := make([]string, 0, len(found))
+	for k := range found {
+		keys = append(keys, k)
+	}
+	sort.Slice(keys, func(i, j int) bool { return found[keys[i]].n > found[keys[j]].n })
+	for _, k := range keys {
+		if !known[k] {
+			t.Errorf("%d times: %s\n    such as %s", found[k].n, k, found[k].example)
+		}
+	}
+}
+
+func readKnown(t *testing.T) map[string]bool {
+	f, err := os.Open("testdata/known.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	known := map[string]bool{}
+	for s := bufio.NewScanner(f); s.Scan(); {
+		if line := s.Text(); line != "" && !strings.HasPrefix(line, "#") {
+			known[line] = true
+		}
+	}
+	return known
+}
+
+type comparison struct {
+	*rand.Rand
+	kind              apiserver.Kind
+	theirs            theirs
+	found             findings
+	accepted, updates int
+}
+
+func (c *comparison) one(t *testing.T) {
+	obj := c.sample(t)
+	mutator{c.Rand}.mutate(obj, c.IntN(4))
+	ours, other := copyOf(obj), copyOf(obj)
+	if c.kind.Default != nil {
+		c.kind.Default(ours)
+	}
+	c.theirs.setDefaults(other)
+	if d := firstDifference(ours, other); d != "" {
+		c.found.add(c.kind.Kind, "default "+where(d), d)
+		return
+	}
+	errs := c.create(t, ours)
+	if len(errs) > 0 {
+		return
+	}
+	c.accepted++
+	c.update(t, ours)
+}
+
+// create compares the making of a defaulted object; it changes obj as storage has it.
+func (c *comparison) create(t *testing.T, obj client.Object) field.ErrorList {
+	stored, theirErrs, err := c.theirs.create(c.linked(obj, nil))
+	if err != nil {
+		t.Fatalf("%s: %v", c.kind.Kind, err)
+	}
+	before := text(obj)
+	if !c.kind.KeepStatus && c.kind.Status {
+		reflect.ValueOf(obj).Elem().FieldByName("Status").SetZero()
+	}
+	if c.kind.Prepare != nil {
+		c.kind.Prepare(obj, nil)
+	}
+	var errs field.ErrorList
+	if c.kind.Validate != nil {
+		errs = c.kind.Validate(obj, nil)
+	}
+	c.report("create", errs, theirErrs, before)
+	if d := firstDifference(withoutMeta(obj), withoutMeta(stored.(client.Object))); d != "" {
+		c.found.add(c.kind.Kind, "prepare "+where(d), d)
+	}
+	return errs
+}
+
+// linked does what Kubernetes does for Services between preparation and validation, in the storage
+// layer, where it can't be called: here preparation does it.
+func (c *comparison) linked(obj, old client.Object) client.Object {
+	if c.kind.Kind != "Service" {
+		return obj
+	}
+	obj = copyOf(obj)
+	c.kind.Prepare(obj, old)
+	return obj
+}
+
+// where keeps the place of a difference and leaves out the values.
+func where(d string) string {
+	place, what, _ := strings.Cut(d, ": ")
+	switch {
+	case strings.HasPrefix(what, "missing"):
+		what = "missing"
+	case strings.HasSuffix(what, "Kubernetes has none"):
+		what = "not in Kubernetes"
+	default:
+		what = "other value"
+	}
+	return general(place) + " " + what
+}
+
+func (c *comparison) update(t *testing.T, old client.Object) {
+	old.SetResourceVersion("1")
+	obj := copyOf(old)
+	mutator{c.Rand}.mutate(obj, 1+c.IntN(2))
+	if c.kind.Default != nil {
+		c.kind.Default(obj)
+	}
+	stored, theirErrs, err := c.theirs.update(c.linked(obj, old), old)
+	if err != nil {
+		t.Fatalf("%s: %v", c.kind.Kind, err)
+	}
+	c.updates++
+	before := text(obj) + "\nfrom\n" + text(old)
+	if c.kind.Status {
+		now, was := reflect.ValueOf(obj).Elem(), reflect.ValueOf(copyOf(old)).Elem()
+		now.FieldByName("Status").Set(was.FieldByName("Status"))
+	}
+	if c.kind.Prepare != nil {
+		c.kind.Prepare(obj, old)
+	}
+	var errs field.ErrorList
+	if c.kind.Validate != nil {
+		errs = c.kind.Validate(obj, old)
+	}
+	c.report("update", errs, theirErrs, before)
+	if len(errs) > 0 {
+		return
+	}
+	if d := firstDifference(withoutMeta(obj), withoutMeta(stored.(client.Object))); d != "" {
+		c.found.add(c.kind.Kind, "prepare update "+where(d), d)
+	}
+}
+
+func (c *comparison) report(what string, ours, theirs field.ErrorList, object string) {
+	for _, line := range difference(ours, theirs) {
+		c.found.add(c.kind.Kind, what+" "+general(line), fmt.Sprintf("%s\n%s", line, object))
+	}
+}
+
+func text(obj any) string {
+	out, err := yaml.Marshal(obj)
+	if err != nil {
+		return err.Error()
+	}
+	return string(out)
+}
+
+func copyOf(obj client.Object) client.Object { return obj.DeepCopyObject().(client.Object) }
+
+// withoutMeta leaves out what the server itself takes care of.
+func withoutMeta(obj client.Object) client.Object {
+	c := copyOf(obj)
+	meta := reflect.ValueOf(c).Elem().FieldByName("ObjectMeta").Addr().Interface().(*metav1.ObjectMeta)
+	meta.Generation, meta.ResourceVersion = 0, ""
+	if p, ok := c.(*corev1.Pod); ok {
+		for i := range p.Status.Conditions {
+			p.Status.Conditions[i].LastTransitionTime = metav1.Time{}
+		}
+	}
+	c.GetObjectKind().SetGroupVersionKind(c.GetObjectKind().GroupVersionKind().GroupVersion().WithKind(""))
+	reflect.ValueOf(c).Elem().FieldByName("TypeMeta").SetZero()
+	return c
+}
+
+// sample returns one of the checked-in objects of the kind.
+func (c *comparison) sample(t *testing.T) client.Object {
+	raw, err := os.ReadFile("testdata/" + strings.ToLower(c.kind.Kind) + ".yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	docs := strings.Split(string(raw), "\n---\n")
+	obj := reflect.New(reflect.TypeOf(c.kind.Object).Elem()).Interface().(client.Object)
+	if err := yaml.UnmarshalStrict([]byte(docs[c.IntN(len(docs))]), obj); err != nil {
+		t.Fatalf("%s: %v", c.kind.Kind, err)
+	}
+	return obj
+}
