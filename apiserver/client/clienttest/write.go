@@ -232,10 +232,10 @@ func testPreconditions(t *testing.T, e env) {
 	made := e.create(t, e.configMap("a"))
 	other := types.UID("00000000-0000-0000-0000-000000000000")
 	err := e.maps.Delete(e.ctx, e.ns, "a", metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &other}})
-	status(t, err, metav1.StatusReasonConflict, 409, "Precondition failed: UID in precondition")
+	status(t, err, metav1.StatusReasonConflict, 409, `Operation cannot be fulfilled on ConfigMap "a": the UID in the precondition (`+string(other)+`) does not match the UID in record (`+string(made.UID)+`). The object might have been deleted and then recreated`)
 	old := "1"
 	err = e.maps.Delete(e.ctx, e.ns, "a", metav1.DeleteOptions{Preconditions: &metav1.Preconditions{ResourceVersion: &old}})
-	status(t, err, metav1.StatusReasonConflict, 409, "Precondition failed: ResourceVersion in precondition")
+	status(t, err, metav1.StatusReasonConflict, 409, `Operation cannot be fulfilled on ConfigMap "a": the ResourceVersion in the precondition (1) does not match the ResourceVersion in record (`+made.ResourceVersion+`). The object might have been modified`)
 	must(t, e.maps.Delete(e.ctx, e.ns, "a", metav1.DeleteOptions{
 		Preconditions: &metav1.Preconditions{UID: &made.UID, ResourceVersion: &made.ResourceVersion}}))
 }

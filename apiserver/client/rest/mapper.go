@@ -19,9 +19,11 @@ const discoveryTimeout = 10 * time.Second
 // rule, which all of k8s.io/api keep; for others the server's discovery is asked, once for each
 // group and version that has the kind.
 func (c *Client) ResourceFor(obj runtime.Object) (schema.GroupVersionResource, error) {
-	if kinds, _, err := c.coding.scheme.ObjectKinds(obj); err == nil {
-		gvr, _ := meta.UnsafeGuessKindToResource(kinds[0])
-		return gvr, nil
+	if _, ok := obj.(runtime.Unstructured); !ok { // of those, the scheme believes anything
+		if kinds, _, err := c.coding.scheme.ObjectKinds(obj); err == nil {
+			gvr, _ := meta.UnsafeGuessKindToResource(kinds[0])
+			return gvr, nil
+		}
 	}
 	gvk := obj.GetObjectKind().GroupVersionKind()
 	if gvk.Kind == "" || gvk.Version == "" {
