@@ -97,6 +97,11 @@ func (g stallGuard) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := g.next.RoundTrip(req.WithContext(ctx))
 	if err != nil {
 		cancel(nil)
+		// Said here, because a caller that tries several ways joins their errors.
+		var timeout net.Error
+		if errors.As(err, &timeout) && timeout.Timeout() && req.Context().Err() == nil {
+			err = fmt.Errorf("%w: %w", ErrTimeout, err)
+		}
 		return nil, err
 	}
 	b := &guardedBody{ReadCloser: resp.Body, ctx: ctx, cancel: cancel, timeout: g.timeout}
@@ -156,7 +161,6 @@ func (s *Store) pullError(ctx context.Context, given string, ref Reference, err 
 	}
 	e := &PullError{Ref: given, err: err, kind: err, text: err.Error()}
 	var answer *transport.Error
-	var timeout net.Error
 	switch {
 	case ctx.Err() != nil:
 		e.kind, e.text = ctx.Err(), context.Cause(ctx).Error()
@@ -164,7 +168,7 @@ func (s *Store) pullError(ctx context.Context, given string, ref Reference, err 
 		e.kind, e.text = describeAnswer(ref, answer)
 	case errors.Is(err, kubelet.ErrImageNotFound):
 		e.kind = kubelet.ErrImageNotFound
-	case errors.Is(err, ErrTimeout), errors.As(err, &timeout) && timeout.Timeout():
+	case errors.Is(err, ErrTimeout):
 		e.kind = ErrTimeout
 		e.text = fmt.Sprintf("registry %s did not answer within %s: check that it is up and reachable from this node",
 			s.asked(ref.Host), s.cfg.ResponseTimeout)
