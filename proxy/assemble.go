@@ -1,45 +1,62 @@
 package proxy
 
 import (
+	"cmp"
 	"maps"
 	"slices"
-	"strings"
 )
 
 // ruleset puts the pieces together.
 func (r *renderer) ruleset() *Ruleset {
-	all := r.sum()
-	nodePorts := len(all.nodePorts)+len(all.refusedNodePorts) > 0
+	r.prepare()
 	nat := Table{Name: "nat", Jumps: r.jumps("PREROUTING", "OUTPUT", "POSTROUTING")}
 	nat.Jumps[0].Rule[1], nat.Jumps[1].Rule[1] = r.names.fixed("SERVICES"), r.names.fixed("SERVICES")
-	nat.Chains = slices.Concat(r.marks(), all.nat, r.natDispatch(all), []Chain{r.postrouting()})
+	nat.Chains = r.natChains()
 	filter := Table{Name: "filter", Jumps: r.jumps("INPUT", "FORWARD", "OUTPUT")}
-	filter.Chains = slices.Concat(r.filterDispatch(all), r.hooks(nodePorts && r.localhost()))
-	set := &Ruleset{Family: r.cfg.Family, Prefix: string(r.names), Tables: []Table{nat, filter}}
-	set.Sysctls = r.sysctls(nodePorts)
-	return set
+	filter.Chains = slices.Concat(r.dispatch.filter, r.hooks(r.dispatch.nodePorts && r.localhost()))
+	return &Ruleset{
+		Family: r.cfg.Family, Prefix: string(r.names), Tables: []Table{nat, filter},
+		Sysctls: r.sysctls(r.dispatch.nodePorts),
+	}
 }
 
-// sum joins the pieces in the order of the services' names.
-func (r *renderer) sum() *piece {
-	keys := slices.SortedFunc(maps.Keys(r.pieces), func(a, b serviceKey) int {
-		if c := strings.Compare(a.Namespace, b.Namespace); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Name, b.Name)
-	})
-	all := &piece{}
-	for _, k := range keys {
-		p := r.pieces[k]
-		all.nat = append(all.nat, p.nat...)
-		all.services = append(all.services, p.services...)
-		all.nodePorts = append(all.nodePorts, p.nodePorts...)
-		all.refused = append(all.refused, p.refused...)
-		all.refusedOutside = append(all.refusedOutside, p.refusedOutside...)
-		all.walledOff = append(all.walledOff, p.walledOff...)
-		all.refusedNodePorts = append(all.refusedNodePorts, p.refusedNodePorts...)
+// prepare finds out anew what the last changes made unknown.
+func (r *renderer) prepare() {
+	if r.sorted == nil {
+		r.sorted = slices.SortedFunc(maps.Keys(r.pieces), func(a, b serviceKey) int {
+			return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+		})
 	}
-	return all
+	if r.dispatch != nil {
+		return
+	}
+	all := &entries{}
+	for _, k := range r.sorted {
+		e := &r.pieces[k].entries
+		all.services = append(all.services, e.services...)
+		all.nodePorts = append(all.nodePorts, e.nodePorts...)
+		all.refused = append(all.refused, e.refused...)
+		all.refusedOutside = append(all.refusedOutside, e.refusedOutside...)
+		all.walledOff = append(all.walledOff, e.walledOff...)
+		all.refusedNodePorts = append(all.refusedNodePorts, e.refusedNodePorts...)
+	}
+	r.dispatch = &dispatch{
+		nat: r.natDispatch(all), filter: r.filterDispatch(all),
+		nodePorts: len(all.nodePorts)+len(all.refusedNodePorts) > 0,
+	}
+}
+
+// natChains are the chains of the table nat, in the order of the services' names.
+func (r *renderer) natChains() []Chain {
+	n := 4 + len(r.dispatch.nat)
+	for _, k := range r.sorted {
+		n += len(r.pieces[k].nat)
+	}
+	chains := append(make([]Chain, 0, n), r.marks()...)
+	for _, k := range r.sorted {
+		chains = append(chains, r.pieces[k].nat...)
+	}
+	return append(append(chains, r.dispatch.nat...), r.postrouting())
 }
 
 // jumps lead from the kernel's chains to ours of the same name.
@@ -50,17 +67,17 @@ func (r *renderer) jumps(parents ...string) (out []Jump) {
 	return out
 }
 
+// marks is the chain that tells clients apart where the pods' addresses are in several ranges.
 func (r *renderer) marks() []Chain {
-	chains := []Chain{{Name: r.names.fixed("MARK-MASQ"), Rules: []string{"-j MARK --or-mark " + r.mark}}}
-	if r.cfg.MasqueradeAll || len(r.cfg.ClusterCIDRs) == 0 {
-		return chains
+	if r.cfg.MasqueradeAll || len(r.cfg.ClusterCIDRs) < 2 {
+		return nil
 	}
-	outsider := Chain{Name: r.names.fixed("MARK-OUTSIDER")}
+	c := Chain{Name: r.names.fixed("MARK-OUTSIDER")}
 	for _, cidr := range r.cfg.ClusterCIDRs {
-		outsider.Rules = append(outsider.Rules, "-s "+cidr.String()+" -j RETURN")
+		c.Rules = append(c.Rules, "-s "+cidr.String()+" -j RETURN")
 	}
-	outsider.Rules = append(outsider.Rules, "-j "+r.names.fixed("MARK-MASQ"))
-	return append(chains, outsider)
+	c.Rules = append(c.Rules, r.masquerade()[1:])
+	return []Chain{c}
 }
 
 // postrouting masquerades what is marked, and takes the mark off, so that a packet that comes by
@@ -75,7 +92,7 @@ func (r *renderer) postrouting() Chain {
 
 // natDispatch sends packets for services to their chains. Addresses come first; node ports, which
 // are on any address of the node, last.
-func (r *renderer) natDispatch(all *piece) []Chain {
+func (r *renderer) natDispatch(all *entries) []Chain {
 	chains, root := tree{r.names, "NET", matchAddr}.grow(all.services)
 	if len(all.nodePorts) > 0 {
 		sub, rules := tree{r.names, "PORT", matchPort}.grow(all.nodePorts)
@@ -102,7 +119,7 @@ func (r *renderer) toNode(target string) (rules []string) {
 }
 
 // filterDispatch refuses packets that no endpoint may get.
-func (r *renderer) filterDispatch(all *piece) []Chain {
+func (r *renderer) filterDispatch(all *entries) []Chain {
 	chains, refused := tree{r.names, "NET", matchAddr}.grow(all.refused)
 	sub, outside := tree{r.names, "OUT", matchAddr}.grow(all.refusedOutside)
 	chains = append(chains, sub...)

@@ -8,6 +8,7 @@ import (
 const (
 	retryMin = 100 * time.Millisecond
 	retryMax = 30 * time.Second
+	maxRest  = 100 * time.Millisecond
 )
 
 // family is the state of one address family. Only the loop touches it.
@@ -23,8 +24,8 @@ type family struct {
 }
 
 // loop brings changes into effect until ctx ends. Changes that come while it is busy, or within
-// MinSyncPeriod of the last sync, are joined. It rests at least as long as the last sync took, so
-// that a stream of changes takes no more than half of one processor.
+// MinSyncPeriod of the last sync, are joined. It rests as long as the last sync took, within limits,
+// so that a stream of changes takes about half of one processor and no more.
 func (p *Proxy) loop(ctx context.Context) {
 	for _, f := range p.families {
 		f.stale, f.full = true, true
@@ -64,7 +65,7 @@ func (p *Proxy) loop(ctx context.Context) {
 
 // rest waits until the loop may run again after a sync.
 func rest(ctx context.Context, took, least time.Duration) {
-	t := time.NewTimer(max(least-took, took))
+	t := time.NewTimer(max(least-took, min(took, maxRest)))
 	defer t.Stop()
 	select {
 	case <-ctx.Done():

@@ -80,11 +80,17 @@ func (n names) branch(class string, key string, bits int) string {
 
 // comment returns a match that only carries a text for people.
 func comment(s string) string {
+	if len(s) <= maxComment && strings.IndexFunc(s, unprintable) < 0 {
+		return `-m comment --comment "` + s + `"`
+	}
 	clean := strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' || r == '"' || r == '\\' || r == '\'' {
+		if unprintable(r) {
 			return '_'
 		}
 		return r
 	}, s)
 	return `-m comment --comment "` + clean[:min(len(clean), maxComment)] + `"`
 }
+
+// unprintable characters could end the text early, or be read differently by different versions.
+func unprintable(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' || r == '\'' }

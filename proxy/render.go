@@ -75,13 +75,27 @@ type renderer struct {
 	names  names
 	mark   string
 	pieces map[serviceKey]*piece
+	// sorted are the keys of pieces in order, nil when that has to be found out anew. So is
+	// dispatch, the chains that do not change with endpoints.
+	sorted   []serviceKey
+	dispatch *dispatch
+}
+
+// dispatch are the chains that lead packets to services, and those that refuse them.
+type dispatch struct {
+	nat, filter []Chain
+	nodePorts   bool
 }
 
 // piece is what one service adds to the rules.
 type piece struct {
 	ports []ServicePort
 	nat   []Chain
-	// Entries of the dispatch trees.
+	entries
+}
+
+// entries are what the dispatch trees are made of.
+type entries struct {
 	services, nodePorts                []entry // nat
 	refused, refusedOutside, walledOff []entry // filter, by address
 	refusedNodePorts                   []entry // filter, by port
@@ -119,7 +133,10 @@ func (f Family) zero() netip.Addr {
 func (r *renderer) set(key serviceKey, ports []ServicePort) bool {
 	old := r.pieces[key]
 	if len(ports) == 0 {
-		delete(r.pieces, key)
+		if old != nil {
+			delete(r.pieces, key)
+			r.sorted, r.dispatch = nil, nil
+		}
 		return old != nil
 	}
 	if old != nil && slices.EqualFunc(old.ports, ports, ServicePort.equal) {
@@ -131,6 +148,18 @@ func (r *renderer) set(key serviceKey, ports []ServicePort) bool {
 			r.port(p, &ports[i])
 		}
 	}
+	if old == nil {
+		r.sorted = nil
+	}
+	if old == nil || !old.entries.equal(&p.entries) {
+		r.dispatch = nil
+	}
 	r.pieces[key] = p
 	return true
+}
+
+func (e *entries) equal(f *entries) bool {
+	return slices.Equal(e.services, f.services) && slices.Equal(e.nodePorts, f.nodePorts) &&
+		slices.Equal(e.refused, f.refused) && slices.Equal(e.refusedOutside, f.refusedOutside) &&
+		slices.Equal(e.walledOff, f.walledOff) && slices.Equal(e.refusedNodePorts, f.refusedNodePorts)
 }

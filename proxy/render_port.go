@@ -52,8 +52,10 @@ func (r *renderer) port(p *piece, sp *ServicePort) {
 	if len(cluster) == 0 {
 		return
 	}
+	chains := map[netip.AddrPort]string{}
 	for _, e := range union(cluster, local) {
-		p.nat = append(p.nat, r.endpoint(sp, e))
+		chains[e.Addr] = r.names.endpoint(sp, e)
+		p.nat = append(p.nat, r.endpoint(sp, e, chains[e.Addr]))
 	}
 	inner := cluster
 	class := "SVC"
@@ -61,10 +63,10 @@ func (r *renderer) port(p *piece, sp *ServicePort) {
 		inner, class = local, "SVL"
 	}
 	if !sp.InternalLocal || sp.external() {
-		p.nat = append(p.nat, r.spread("SVC", sp, cluster, !sp.InternalLocal))
+		p.nat = append(p.nat, r.spread("SVC", sp, cluster, chains, !sp.InternalLocal))
 	}
 	if len(local) > 0 {
-		p.nat = append(p.nat, r.spread("SVL", sp, local, sp.InternalLocal))
+		p.nat = append(p.nat, r.spread("SVL", sp, local, chains, sp.InternalLocal))
 	}
 	if len(inner) > 0 {
 		p.services = append(p.services, sp.entry(sp.ClusterIP, "cluster IP", "-j "+r.names.service(class, sp)))
@@ -91,31 +93,26 @@ func (p *ServicePort) entry(a netip.Addr, what, target string) entry {
 
 // endpoint is the chain that sends packets to one endpoint. One that calls itself through its own
 // service is masqueraded: it would otherwise answer itself directly, from the wrong address.
-func (r *renderer) endpoint(sp *ServicePort, e Endpoint) Chain {
-	name := r.names.endpoint(sp, e)
+func (r *renderer) endpoint(sp *ServicePort, e Endpoint, name string) Chain {
 	host := netip.PrefixFrom(e.Addr.Addr(), e.Addr.Addr().BitLen()).String()
-	dnat := "-p " + sp.protocol() + " -m " + sp.protocol() + " -j DNAT --to-destination " + e.Addr.String()
+	dnat := "-p " + sp.protocol() + " -j DNAT --to-destination " + e.Addr.String()
 	if sp.Affinity > 0 {
 		dnat = "-m recent --name " + name + " --set --rsource " + dnat
 	}
-	return Chain{Name: name, Rules: []string{"-s " + host + " -j " + r.names.fixed("MARK-MASQ"), dnat}}
+	return Chain{Name: name, Rules: []string{"-s " + host + r.masquerade(), dnat}}
 }
 
 // spread is the chain that picks an endpoint: with affinity the one that served the client before,
 // else each with the same probability, as the i-th of n rules gets one of n-i packets that reach it.
-func (r *renderer) spread(class string, sp *ServicePort, endpoints []Endpoint, forClusterIP bool) Chain {
+// chains are the names of the endpoints' chains.
+func (r *renderer) spread(class string, sp *ServicePort, endpoints []Endpoint, chains map[netip.AddrPort]string, forClusterIP bool) Chain {
 	c := Chain{Name: r.names.service(class, sp)}
 	if forClusterIP {
-		switch {
-		case r.cfg.MasqueradeAll:
-			c.Rules = append(c.Rules, sp.dst(sp.ClusterIP)+" -j "+r.names.fixed("MARK-MASQ"))
-		case len(r.cfg.ClusterCIDRs) > 0:
-			c.Rules = append(c.Rules, sp.dst(sp.ClusterIP)+" -j "+r.names.fixed("MARK-OUTSIDER"))
-		}
+		c.Rules = r.outsiders(sp)
 	}
 	if sp.Affinity > 0 {
 		for _, e := range endpoints {
-			name := r.names.endpoint(sp, e)
+			name := chains[e.Addr]
 			c.Rules = append(c.Rules, fmt.Sprintf("-m recent --name %s --rcheck --seconds %d --reap --rsource -j %s", name, int(sp.Affinity.Seconds()), name))
 		}
 	}
@@ -124,14 +121,32 @@ func (r *renderer) spread(class string, sp *ServicePort, endpoints []Endpoint, f
 		if left := len(endpoints) - i; left > 1 {
 			rule += "-m statistic --mode random --probability " + strconv.FormatFloat(1/float64(left), 'f', 10, 64) + " "
 		}
-		c.Rules = append(c.Rules, rule+"-j "+r.names.endpoint(sp, e))
+		c.Rules = append(c.Rules, rule+"-j "+chains[e.Addr])
 	}
 	return c
 }
 
+// masquerade is the target that marks packets for it. It is not a chain of its own, as others have:
+// nf_tables follows each jump of a table before it accepts a change to it.
+func (r *renderer) masquerade() string { return " -j MARK --or-mark " + r.mark }
+
+// outsiders are the rules that masquerade clients of the cluster IP that are no pods.
+func (r *renderer) outsiders(sp *ServicePort) []string {
+	dst := sp.dst(sp.ClusterIP)
+	switch {
+	case r.cfg.MasqueradeAll:
+		return []string{dst + r.masquerade()}
+	case len(r.cfg.ClusterCIDRs) == 1:
+		return []string{"! -s " + r.cfg.ClusterCIDRs[0].String() + " " + dst + r.masquerade()}
+	case len(r.cfg.ClusterCIDRs) > 1:
+		return []string{dst + " -j " + r.names.fixed("MARK-OUTSIDER")}
+	}
+	return nil
+}
+
 // outside adds what clients outside the cluster use: node ports, external IPs, load balancers.
 func (r *renderer) outside(p *piece, sp *ServicePort, anyLocal bool) {
-	masq, svc := r.names.fixed("MARK-MASQ"), r.names.service("SVC", sp)
+	svc := r.names.service("SVC", sp)
 	ext := Chain{Name: r.names.service("EXT", sp)}
 	if sp.ExternalLocal {
 		// Pods and the node itself are inside: the policy is not meant for them.
@@ -139,13 +154,13 @@ func (r *renderer) outside(p *piece, sp *ServicePort, anyLocal bool) {
 			ext.Rules = append(ext.Rules, "-s "+cidr.String()+" -j "+svc)
 		}
 		ext.Rules = append(ext.Rules,
-			"-m addrtype --src-type LOCAL -j "+masq,
+			"-m addrtype --src-type LOCAL"+r.masquerade(),
 			"-m addrtype --src-type LOCAL -j "+svc)
 		if anyLocal {
 			ext.Rules = append(ext.Rules, "-j "+r.names.service("SVL", sp))
 		}
 	} else {
-		ext.Rules = append(ext.Rules, "-j "+masq, "-j "+svc)
+		ext.Rules = append(ext.Rules, r.masquerade()[1:], "-j "+svc)
 	}
 	p.nat = append(p.nat, ext)
 	for _, a := range sp.ExternalIPs {

@@ -30,6 +30,8 @@ type Applier struct {
 type family struct {
 	*tools
 	have state
+	// last is the Ruleset that have is made of, nil when it is of something else too.
+	last *proxy.Ruleset
 }
 
 var _ proxy.Applier = (*Applier)(nil)
@@ -84,14 +86,17 @@ func (a *Applier) Apply(ctx context.Context, rules *proxy.Ruleset, full bool) er
 		}
 		full = true
 	}
-	if err := f.perform(ctx, diff(f.have, rules, full)); err != nil {
+	steps := diff(f.have, f.last, rules, full)
+	f.last = nil
+	if err := f.perform(ctx, steps); err != nil {
 		return fmt.Errorf("proxy/iptables: %w", err)
 	}
+	f.last = rules
 	if !full {
 		return nil
 	}
 	if err := f.ensureJumps(rules); err != nil {
-		f.have = nil
+		f.have, f.last = nil, nil
 		return fmt.Errorf("proxy/iptables: %w", err)
 	}
 	return nil
@@ -177,6 +182,13 @@ func (a *Applier) Remove(ctx context.Context, prefix string) error {
 func (f *family) removeAll(ctx context.Context, prefix string) (err error) {
 	if err := f.removeJumps(prefix); err != nil {
 		return err
+	}
+	if f.last != nil && f.last.Prefix == prefix {
+		last := f.last
+		f.last = nil
+		if err := f.perform(ctx, undo(last, f.batch)); err == nil {
+			return nil
+		} // somebody else was at work: look what is there
 	}
 	if f.have == nil {
 		if f.have, err = f.list(prefix); err != nil {

@@ -9,7 +9,8 @@ import (
 // state is what the kernel is known to hold of ours in one family: the chains of each table by name.
 type state map[string]map[string]proxy.Chain
 
-// block is a step of a change: chains to write, or names of chains to delete, in one table.
+// block is a step of a change of one table: chains to write, names of chains to empty, and of chains
+// to delete, in this order. The kernel does all of it at once.
 type block struct {
 	table  string
 	write  []proxy.Chain
@@ -17,32 +18,54 @@ type block struct {
 	remove []string
 }
 
-func (b *block) size() int { return len(b.write) + len(b.flush) + len(b.remove) }
+func (b *block) size() int { return len(b.write) + max(len(b.flush), len(b.remove)) }
 
 // diff returns the steps from have to want. Chains are written before what jumps to them, and
-// deleted when nothing does any more.
-func diff(have state, want *proxy.Ruleset, full bool) (steps []block) {
-	for _, t := range want.Tables {
+// deleted when nothing does any more. last, when not nil, is the Ruleset that have came from: what
+// the two share at both ends of their lists needs no second look, and that is almost everything.
+func diff(have state, last, want *proxy.Ruleset, full bool) (steps []block) {
+	for i, t := range want.Tables {
+		chains, old := t.Chains, []proxy.Chain(nil)
+		if last != nil && !full {
+			chains, old = trim(chains, last.Tables[i].Chains)
+		}
 		var changed []proxy.Chain
-		names := make(map[string]bool, len(t.Chains))
-		for _, c := range t.Chains {
+		names := make(map[string]bool, len(chains))
+		for _, c := range chains {
 			names[c.Name] = true
-			old, ok := have[t.Name][c.Name]
-			if full || !ok || !old.Equal(c) {
+			now, ok := have[t.Name][c.Name]
+			if full || !ok || !now.Equal(c) {
 				changed = append(changed, c)
 			}
 		}
-		steps = append(steps, block{table: t.Name, write: changed})
 		var gone []string
-		for name := range have[t.Name] {
-			if !names[name] {
-				gone = append(gone, name)
+		if last != nil && !full {
+			for _, c := range old {
+				if !names[c.Name] {
+					gone = append(gone, c.Name)
+				}
+			}
+		} else {
+			for name := range have[t.Name] {
+				if !names[name] {
+					gone = append(gone, name)
+				}
 			}
 		}
-		slices.Sort(gone)
-		steps = append(steps, dismantle(t.Name, gone)...)
+		steps = append(steps, block{table: t.Name, write: changed, flush: gone, remove: gone})
 	}
 	return steps
+}
+
+// trim cuts off the chains that both lists begin and end with.
+func trim(a, b []proxy.Chain) (restA, restB []proxy.Chain) {
+	for len(a) > 0 && len(b) > 0 && a[0].Equal(b[0]) {
+		a, b = a[1:], b[1:]
+	}
+	for len(a) > 0 && len(b) > 0 && a[len(a)-1].Equal(b[len(b)-1]) {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	return a, b
 }
 
 // dismantle returns the steps that delete chains: since they may refer to each other, all are
@@ -54,7 +77,25 @@ func dismantle(table string, names []string) []block {
 	return []block{{table: table, flush: names}, {table: table, remove: names}}
 }
 
-// split cuts steps so that none is larger than limit; 0 does not.
+// undo returns the steps that delete all that rules have, each chain after those that jump to it, so
+// that each run can empty and delete a part.
+func undo(rules *proxy.Ruleset, batch int) (steps []block) {
+	for _, t := range rules.Tables {
+		names := make([]string, 0, len(t.Chains))
+		for _, c := range slices.Backward(t.Chains) {
+			names = append(names, c.Name)
+		}
+		if batch == 0 {
+			batch = len(names)
+		}
+		for part := range slices.Chunk(names, batch) {
+			steps = append(steps, block{table: t.Name, flush: part, remove: part})
+		}
+	}
+	return steps
+}
+
+// split cuts steps so that none has more than limit chains; 0 does not cut.
 func split(steps []block, limit int) (out []block) {
 	for _, b := range steps {
 		if limit == 0 || b.size() <= limit {
