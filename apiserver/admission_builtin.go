@@ -132,10 +132,11 @@ func (s *Server) serviceAccount(ctx context.Context, r *AdmissionRequest) error 
 // tolerationSeconds is how long pods stay on a node that is not ready or can't be reached.
 const tolerationSeconds = 300
 
-// defaultTolerations lets pods outlast short failures of their node.
+// defaultTolerations lets pods outlast short failures of their node; an update that names the
+// tolerations anew does not take these away.
 func defaultTolerations(_ context.Context, r *AdmissionRequest) error {
 	pod, ok := r.Object.(*corev1.Pod)
-	if !ok || r.Operation != Create || r.Ref.Subresource != "" {
+	if !ok || (r.Operation != Create && r.Operation != Update) || r.Ref.Subresource != "" {
 		return nil
 	}
 	for _, taint := range []string{corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable} {
