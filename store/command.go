@@ -3,11 +3,12 @@ package store
 import (
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 )
 
 // A command is what goes into the replicated log, in format 1:
 //
-//	format (1 byte), kind (1 byte), proposal id (16 bytes), body
+//	format (1 byte), kind (1 byte), proposal id (16 bytes), body, CRC-32C of all before (4 bytes)
 //
 // The body of commandTxns is a list of transactions, that of commandCompact a revision. Numbers are
 // varints, strings have their length before them, lists their count.
@@ -17,7 +18,8 @@ const (
 	commandTxns    = 1
 	commandCompact = 2
 
-	commandHeader = 2 + 16
+	commandHeader  = 2 + 16
+	commandTrailer = 4
 )
 
 // proposalID tells a replica its own proposals from those of others and of earlier lives; it has no
@@ -39,7 +41,12 @@ func appendHeader(b []byte, kind byte, id proposalID) []byte {
 }
 
 func appendCompact(b []byte, id proposalID, rev int64) []byte {
-	return binary.AppendVarint(appendHeader(b, commandCompact, id), rev)
+	return appendTrailer(binary.AppendVarint(appendHeader(b, commandCompact, id), rev))
+}
+
+// appendTrailer ends a command. A log may check what it reads back less well than what it recovers.
+func appendTrailer(b []byte) []byte {
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
 // appendTxn appends one transaction of a command.
@@ -104,14 +111,14 @@ func appendOp(b []byte, op *Op) []byte {
 
 // decodeHeader returns the id and the kind of a command and a reader of its body.
 func decodeHeader(b []byte) (proposalID, byte, wireReader, error) {
-	if len(b) < commandHeader {
+	if len(b) < commandHeader+commandTrailer {
 		return proposalID{}, 0, wireReader{}, errMalformed
 	}
 	if b[0] != commandFormat {
 		return proposalID{}, 0, wireReader{}, fmt.Errorf("store: command format %d; this version reads format %d", b[0], commandFormat)
 	}
 	id := proposalID{binary.LittleEndian.Uint64(b[2:]), binary.LittleEndian.Uint64(b[10:])}
-	return id, b[1], wireReader{b: b[commandHeader:]}, nil
+	return id, b[1], wireReader{b: b[commandHeader : len(b)-commandTrailer]}, nil
 }
 
 // decodeCommand decodes any command and validates it: what it returns can be applied.
@@ -119,6 +126,10 @@ func decodeCommand(b []byte) (command, error) {
 	id, kind, r, err := decodeHeader(b)
 	if err != nil {
 		return command{}, err
+	}
+	sum := binary.LittleEndian.Uint32(b[len(b)-commandTrailer:])
+	if sum != crc32.Checksum(b[:len(b)-commandTrailer], castagnoli) {
+		return command{}, fmt.Errorf("%w: wrong checksum of a command", ErrCorrupt)
 	}
 	c := command{id: id, kind: kind}
 	switch kind {

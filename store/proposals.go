@@ -148,7 +148,7 @@ func encodeBatch(batch []*proposal, id proposalID) []byte {
 	if batch[0].txn == nil {
 		return appendCompact(nil, id, batch[0].compact)
 	}
-	size := commandHeader + 4
+	size := commandHeader + commandTrailer + 4
 	for _, p := range batch {
 		size += p.txn.size() + 16*(1+len(p.txn.If)+len(p.txn.Then)+len(p.txn.Else))
 	}
@@ -157,7 +157,7 @@ func encodeBatch(batch []*proposal, id proposalID) []byte {
 	for _, p := range batch {
 		b = appendTxn(b, p.txn)
 	}
-	return b
+	return appendTrailer(b)
 }
 
 // claim returns the proposals that a command of this replica stands for, for their results; nil when

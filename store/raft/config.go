@@ -80,5 +80,6 @@ func (c Config) raft(logger *logAdapter) *raft.Config {
 	rc.SnapshotThreshold = 1 << 62
 	rc.SnapshotInterval = 24 * time.Hour
 	rc.NoLegacyTelemetry = true
+	rc.NoSnapshotRestoreOnStart = true // see Node.restore
 	return rc
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -24,7 +25,8 @@ var (
 
 // crashConfig makes snapshots and log segments change often, since that is where a crash hurts.
 func crashConfig(dir string) raft.Config {
-	return raft.Config{Dir: dir, SnapshotEntries: 100, SegmentBytes: 64 << 10}
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	return raft.Config{Dir: dir, SnapshotEntries: 100, SegmentBytes: 64 << 10, Logger: logger}
 }
 
 const crashWriters = 8

@@ -12,7 +12,6 @@ import (
 
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
-	"github.com/hashicorp/raft-wal/metadb"
 
 	"github.com/inboard/inboard/store"
 )
@@ -22,7 +21,7 @@ type Node struct {
 	cfg       Config
 	lock      *os.File
 	log       *wal.WAL
-	logMeta   metadb.BoltMetaDB // the log's; it does not close it itself
+	logMeta   logMeta // the log's; it does not close it itself
 	snapshots *raft.FileSnapshotStore
 	transport *raft.InmemTransport
 	address   raft.ServerAddress
@@ -49,7 +48,7 @@ func Open(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{cfg: cfg, stop: make(chan struct{}), address: raft.ServerAddress(cfg.ID)}
-	for _, step := range []func() error{n.openFiles, n.openStore, n.bootstrap, n.start, n.lead} {
+	for _, step := range []func() error{n.openFiles, n.openStore, n.restore, n.start, n.lead} {
 		if err := step(); err != nil {
 			_ = n.Close()
 			return nil, err
@@ -127,33 +126,7 @@ func (n *Node) openStore() error {
 	return nil
 }
 
-// bootstrap makes a new node the only voter of a new cluster.
-func (n *Node) bootstrap() error {
-	last, err := n.log.LastIndex()
-	if err != nil {
-		return fmt.Errorf("raft: read the log: %w", err)
-	}
-	list, err := n.snapshots.List()
-	if err != nil {
-		return fmt.Errorf("raft: list the snapshots: %w", err)
-	}
-	if last != 0 || len(list) != 0 {
-		return nil
-	}
-	// Raft notes the term before the configuration. A node that ended in between has a term but no
-	// cluster that it could ever have voted in: it starts over.
-	if err := n.log.SetUint64([]byte("CurrentTerm"), 0); err != nil {
-		return fmt.Errorf("raft: reset the term: %w", err)
-	}
-	voters := raft.Configuration{Servers: []raft.Server{{ID: raft.ServerID(n.cfg.ID), Address: n.address}}}
-	rc := n.cfg.raft(&logAdapter{to: n.cfg.Logger})
-	if err := raft.BootstrapCluster(rc, n.log, n.log, n.snapshots, n.transport, voters); err != nil {
-		return fmt.Errorf("raft: bootstrap: %w", err)
-	}
-	return nil
-}
-
-// start starts raft, which restores the newest snapshot.
+// start starts raft on what was restored.
 func (n *Node) start() error {
 	rc := n.cfg.raft(&logAdapter{to: n.cfg.Logger})
 	r, err := raft.NewRaft(rc, n.fsm, n.log, n.log, n.snapshots, n.transport)

@@ -1,0 +1,127 @@
+package raft
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/inboard/inboard/store"
+)
+
+// restore reads the newest snapshot, or makes a new node. Raft could restore by itself, but falls back
+// to an older snapshot when it cannot read the newest, and panics when it then misses log entries in
+// between.
+func (n *Node) restore() error {
+	first, err := n.log.FirstIndex()
+	if err != nil {
+		return fmt.Errorf("raft: read the log: %w", err)
+	}
+	last, err := n.log.LastIndex()
+	if err != nil {
+		return fmt.Errorf("raft: read the log: %w", err)
+	}
+	if err := n.sweep(func(name string) bool { return strings.HasSuffix(name, ".tmp") }); err != nil {
+		return err
+	}
+	list, err := n.snapshots.List()
+	if err != nil {
+		return fmt.Errorf("raft: list the snapshots: %w", err)
+	}
+	if len(list) == 0 {
+		if last == 0 {
+			return n.bootstrap()
+		}
+		list = []*raft.SnapshotMeta{{}}
+	}
+	newest := list[0]
+	if first > newest.Index+1 || last < newest.Index {
+		return fmt.Errorf("%w: the log in %s has entries %d to %d, the newest snapshot that can be read ends with %d; "+
+			"restore the directory from a backup", store.ErrCorrupt, n.cfg.Dir, first, last, newest.Index)
+	}
+	if err := n.checkLog(max(first, newest.Index+1), last); err != nil {
+		return fmt.Errorf("%w: the log in %s: %w; restore the directory from a backup", store.ErrCorrupt, n.cfg.Dir, err)
+	}
+	if newest.Index == 0 {
+		return nil
+	}
+	_, from, err := n.snapshots.Open(newest.ID)
+	if err != nil {
+		return fmt.Errorf("%w: snapshot %s in %s: %w", store.ErrCorrupt, newest.ID, n.cfg.Dir, err)
+	}
+	if err := n.fsm.Restore(from); err != nil {
+		return fmt.Errorf("raft: restore snapshot %s in %s: %w", newest.ID, n.cfg.Dir, err)
+	}
+	return n.sweep(func(name string) bool {
+		return !slices.ContainsFunc(list, func(s *raft.SnapshotMeta) bool { return s.ID == name })
+	})
+}
+
+// sweep removes what a crash left of snapshots that were being written or removed.
+func (n *Node) sweep(remains func(name string) bool) error {
+	dir := filepath.Join(n.cfg.Dir, "snapshots")
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("raft: list the snapshots: %w", err)
+	}
+	for _, d := range list {
+		if !remains(d.Name()) {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(dir, d.Name())); err != nil {
+			return fmt.Errorf("raft: remove what is left of a snapshot: %w", err)
+		}
+	}
+	return nil
+}
+
+// checkLog reads the entries that raft is going to read: raft panics where it meets a bad one. Commands
+// have checksums of their own, looked at when they are applied.
+func (n *Node) checkLog(from, to uint64) (err error) {
+	current, err := n.log.GetUint64([]byte("CurrentTerm"))
+	if err != nil {
+		return err
+	}
+	index := from
+	defer func() { // the decoders of the log and of the configuration panic as well
+		if p := recover(); p != nil {
+			err = fmt.Errorf("entry %d: %v", index, p)
+		}
+	}()
+	term := uint64(0)
+	for ; index <= to; index++ {
+		var entry raft.Log
+		switch err := n.log.GetLog(index, &entry); {
+		case err != nil:
+			return fmt.Errorf("entry %d: %w", index, err)
+		case entry.Index != index:
+			return fmt.Errorf("entry %d says that it is %d", index, entry.Index)
+		case entry.Term < term || entry.Term > current:
+			return fmt.Errorf("entry %d is of term %d, after %d and before %d", index, entry.Term, term, current)
+		case entry.Type > raft.LogConfiguration:
+			return fmt.Errorf("entry %d has the unknown type %d", index, entry.Type)
+		case entry.Type == raft.LogConfiguration:
+			raft.DecodeConfiguration(entry.Data)
+		}
+		term = entry.Term
+	}
+	return nil
+}
+
+// bootstrap makes a new node the only voter of a new cluster.
+func (n *Node) bootstrap() error {
+	// Raft notes the term before the configuration. A node that ended in between has a term but no
+	// cluster that it could ever have voted in: it starts over.
+	if err := n.log.SetUint64([]byte("CurrentTerm"), 0); err != nil {
+		return fmt.Errorf("raft: reset the term: %w", err)
+	}
+	voters := raft.Configuration{Servers: []raft.Server{{ID: raft.ServerID(n.cfg.ID), Address: n.address}}}
+	rc := n.cfg.raft(&logAdapter{to: n.cfg.Logger})
+	if err := raft.BootstrapCluster(rc, n.log, n.log, n.snapshots, n.transport, voters); err != nil {
+		return fmt.Errorf("raft: bootstrap: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,55 @@
+package raft
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/raft-wal/metadb"
+	"github.com/hashicorp/raft-wal/segment"
+	"github.com/hashicorp/raft-wal/types"
+
+	"github.com/inboard/inboard/store"
+)
+
+// logMeta is the log's list of its files. When the log opens, it first sees to the file that was being
+// written, for which raft-wal v0.4.0 is not careful enough:
+//   - A crash between filling a file up and starting the next one leaves a log that can be read but
+//     never be written again. The next file is started here.
+//   - A damaged batch is dropped with all that follows it, acknowledged or not. Here it is an error.
+//   - The index of a full file is believed even if the batch that it came with is not whole. What is
+//     not whole is cleared here.
+type logMeta struct{ metadb.BoltMetaDB }
+
+// Load implements types.MetaStore.
+func (m *logMeta) Load(dir string) (types.PersistentState, error) {
+	state, err := m.BoltMetaDB.Load(dir)
+	if err != nil || len(state.Segments) == 0 {
+		return state, err
+	}
+	last := &state.Segments[len(state.Segments)-1]
+	if !last.SealTime.IsZero() {
+		return state, nil
+	}
+	tail, err := repairSegment(filepath.Join(dir, segment.FileName(*last)))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return state, nil // it was about to be made, and is made now
+	case errors.Is(err, errInMiddle):
+		return state, fmt.Errorf("%w: %w; restore the directory from a backup", store.ErrCorrupt, err)
+	case err != nil || tail.indexStart == 0:
+		return state, err
+	}
+	last.SealTime = time.Now()
+	last.MaxIndex = last.BaseIndex + uint64(tail.entries) - 1
+	last.IndexStart = uint64(tail.indexStart)
+	next := types.SegmentInfo{
+		ID: state.NextSegmentID, BaseIndex: last.MaxIndex + 1, MinIndex: last.MaxIndex + 1,
+		SizeLimit: last.SizeLimit, Codec: last.Codec, CreateTime: last.SealTime,
+	}
+	state.NextSegmentID++
+	state.Segments = append(state.Segments, next)
+	return state, m.CommitState(state)
+}
