@@ -19,8 +19,7 @@ const (
 type probeState struct {
 	// Ran is when the probe ran last; zero when it did not.
 	Ran time.Time
-	// Early counts the runs before the first period was over, which are not held against the
-	// container: see probeDue.
+	// Early counts the failures before the first period was over: see probeDue.
 	Early int
 	// Successes and Failures are consecutive.
 	Successes, Failures int32
@@ -50,7 +49,7 @@ func threshold(n, def int32) int32 {
 // probeDue returns when a probe runs next. The first run is due as soon as the initial delay is
 // over. Kubernetes then waits a period; a server that needs 30 ms to listen would be found ready
 // only 10 s later. So before the first period is over the startup and readiness probes run again
-// after 20 ms, 40 ms, 80 ms, ...; those runs can only help the container, never count against it.
+// after 20 ms, 40 ms, 80 ms, ...; together they count as one failure, when the period is over.
 func probeDue(p *corev1.Probe, kind probeKind, st probeState, started time.Time) time.Time {
 	begin := started.Add(time.Duration(p.InitialDelaySeconds) * time.Second)
 	if st.Ran.IsZero() {
@@ -88,7 +87,10 @@ func (st *probeState) result(p *corev1.Probe, kind probeKind, ok bool, started, 
 		st.Early++
 		return false
 	}
-	st.Failures++
+	if st.Failures++; st.Early > 0 {
+		st.Failures++ // the first period, in which only failures were seen
+		st.Early = 0
+	}
 	if st.Failures >= threshold(p.FailureThreshold, 3) {
 		st.Passed, st.Failed = false, true
 		if kind == probeReadiness {
