@@ -25,6 +25,8 @@ type cgroupTree struct {
 	parent string // with inboard-<mark>
 	// dirs are the directories of parent, one for each hierarchy.
 	dirs []string
+	// made are cgroups that the configured parent consists of, and that were not there before.
+	made []string
 	// swap tells whether memory and swap together can be limited.
 	swap bool
 }
@@ -40,6 +42,9 @@ func openCgroups(parent, mark string) (cgroupTree, error) {
 		if !seen[dir] {
 			seen[dir] = true
 			t.dirs = append(t.dirs, dir)
+			if _, err := os.Stat(filepath.Dir(dir)); err != nil {
+				t.made = append(t.made, filepath.Dir(dir))
+			}
 		}
 		if controller == "memory" && !cgroups.IsCgroup2UnifiedMode() {
 			_, err := os.Stat(filepath.Join(filepath.Dir(dir), "memory.memsw.limit_in_bytes"))
@@ -112,6 +117,9 @@ func (t cgroupTree) removeAll() error {
 	var errs []error
 	for _, dir := range t.dirs {
 		errs = append(errs, removeCgroup(dir))
+	}
+	for _, dir := range t.made {
+		_ = unix.Rmdir(dir) // unless others have come to use it
 	}
 	return errors.Join(errs...)
 }

@@ -39,7 +39,7 @@ func loopbackUp() error {
 
 // program is a program that embeds the runtime, for tests that kill it.
 func program() int {
-	r, err := runc.Open(runc.Config{Dir: os.Getenv("INBOARD_TEST_DIR")})
+	r, err := runc.Open(runc.Config{Dir: os.Getenv("INBOARD_TEST_DIR"), CgroupParent: cgroupParent()})
 	if err != nil {
 		fmt.Println(err)
 		return 1
@@ -105,7 +105,7 @@ func trace(t testing.TB) string {
 			t.Fatal(err)
 		}
 		for line := range strings.Lines(string(rules)) {
-			if strings.Contains(line, "INBOARD") {
+			if strings.Contains(line, "INBPOD-") {
 				fmt.Fprint(&b, "rule ", line)
 			}
 		}
@@ -115,15 +115,30 @@ func trace(t testing.TB) string {
 	for _, p := range processes() {
 		fmt.Fprintln(&b, "process", p)
 	}
-	_ = filepath.WalkDir("/sys/fs/cgroup", func(p string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() && strings.Contains(p, "/inboard-") {
-			fmt.Fprintln(&b, "cgroup", p)
-		}
-		return nil
-	})
+	for _, dir := range cgroupDirs() {
+		_ = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() && p != dir {
+				fmt.Fprintln(&b, "cgroup", p)
+			}
+			return nil
+		})
+	}
 	temps, _ := filepath.Glob(filepath.Join(os.TempDir(), "inboard-*"))
 	fmt.Fprintln(&b, "temp", temps)
 	return b.String()
+}
+
+// cgroupDirs are where the tests' cgroups begin.
+func cgroupDirs() []string {
+	var out []string
+	_ = filepath.WalkDir("/sys/fs/cgroup", func(p string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && d.Name() == cgroupParent() {
+			out = append(out, p)
+			return fs.SkipDir
+		}
+		return nil
+	})
+	return out
 }
 
 // processes are those in cgroups of this package, zombies not counted.
@@ -133,7 +148,7 @@ func processes() []string {
 	for _, p := range all {
 		cgroup, _ := os.ReadFile(p + "/cgroup")
 		stat, _ := os.ReadFile(p + "/stat")
-		if strings.Contains(string(cgroup), "/inboard-") && !strings.Contains(string(stat), ") Z ") {
+		if strings.Contains(string(cgroup), "/"+cgroupParent()+"/") && !strings.Contains(string(stat), ") Z ") {
 			out = append(out, p)
 		}
 	}

@@ -27,9 +27,11 @@ import (
 )
 
 const (
-	appPath  = "/bin/app" // this test binary in a container
-	appImage = "test/app:v1"
-	inside   = "INBOARD_TEST_INSIDE"
+	appPath    = "/bin/app" // this test binary in a container
+	appImage   = "test/app:v1"
+	inside     = "INBOARD_TEST_INSIDE"
+	parentName = "INBOARD_TEST_CGROUP_PARENT"
+	cgroup2    = "INBOARD_TEST_CGROUP2" // the tests see version 2 of cgroups only
 )
 
 // TestMain is three programs: the container's command, the tests, and before them the one that
@@ -44,11 +46,17 @@ func TestMain(m *testing.M) {
 			os.Exit(program())
 		}
 		prepareInside()
-		goleak.VerifyTestMain(m)
+		goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+			os.RemoveAll(os.TempDir())
+			for _, d := range cgroupDirs() {
+				_ = os.Remove(d)
+			}
+			os.Exit(code)
+		}))
 	}
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
-	cmd.Env = append(os.Environ(), inside+"=tests")
+	cmd.Env = append(os.Environ(), inside+"=tests", parentName+"="+fmt.Sprint("runctest-", os.Getpid()))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL,
@@ -66,7 +74,13 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
+// prepareInside gives the tests names of their own for all that they make: others may run
+// containers on this machine.
 func prepareInside() {
+	own := filepath.Join(os.TempDir(), filepath.Base(cgroupParent()))
+	if err := errors.Join(os.MkdirAll(own, 0o755), os.Setenv("TMPDIR", own)); err != nil {
+		panic(err)
+	}
 	if os.Geteuid() != 0 {
 		return
 	}
@@ -75,6 +89,12 @@ func prepareInside() {
 	}
 	if err := loopbackUp(); err != nil {
 		panic(err)
+	}
+	if os.Getenv(cgroup2) != "" {
+		_ = unix.Unmount("/sys/fs/cgroup", unix.MNT_DETACH)
+		if err := unix.Mount("none", "/sys/fs/cgroup", "cgroup2", 0, ""); err != nil {
+			panic(err)
+		}
 	}
 }
 
@@ -117,6 +137,11 @@ func app(args []string) int {
 				return 1
 			}
 			os.Stdout.Write(data)
+		}
+	case "stat":
+		if _, err := os.Stat(args[1]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
 		}
 	case "write":
 		if err := os.WriteFile(args[1], []byte("x"), 0o644); err != nil {
@@ -176,6 +201,13 @@ func serve(addr string) int {
 	return 0
 }
 
+func cgroupParent() string {
+	if p := os.Getenv(parentName); p != "" {
+		return p
+	}
+	return fmt.Sprint("runctest-", os.Getpid())
+}
+
 func needRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -189,7 +221,7 @@ func open(t testing.TB, cfg runc.Config) *runc.Runtime {
 	if cfg.Dir == "" {
 		cfg.Dir = t.TempDir()
 	}
-	cfg.Logger = testLogger(t)
+	cfg.Logger, cfg.CgroupParent = testLogger(t), cgroupParent()
 	r, err := runc.Open(cfg)
 	if err != nil {
 		t.Fatal(err)

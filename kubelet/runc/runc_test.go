@@ -158,7 +158,11 @@ func TestConfinement(t *testing.T) {
 		}, []string{"write", "/etc/passwd"}, 1, "permission denied"},
 		{"masked file", nil, []string{"cat", "/proc/timer_list"}, 0, ""},
 		{"masked directory", nil, []string{"cat", "/sys/firmware/acpi"}, 1, "no such file"},
-		{"privileged sees the devices", func(c *kubelet.ContainerConfig) { c.Security.Privileged = true }, []string{"write", "/proc/sys/vm/stat_interval_nonexistent"}, 1, ""},
+		{"the node's devices", nil, []string{"cat", "/dev/kmsg"}, 1, "no such file"},
+		{"the node's devices, privileged", func(c *kubelet.ContainerConfig) { c.Security.Privileged = true }, []string{"stat", "/dev/kmsg"}, 0, ""},
+		{"a volume that is not there yet", func(c *kubelet.ContainerConfig) {
+			c.Mounts = []kubelet.Mount{{HostPath: filepath.Join(host, "new", "dir"), ContainerPath: "/data"}}
+		}, []string{"write", "/data/x"}, 0, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := waitExit(t, r, sb, start(t, r, sb, tc.change, tc.args...))
@@ -190,18 +194,14 @@ func TestCannotStart(t *testing.T) {
 		kind       error
 	}{
 		{"image", "not present", func(c *kubelet.ContainerConfig) { c.Image = "absent" }, kubelet.ErrImageNotFound},
-		{"user", `user "nobody-here"`, nil, nil},
 		{"nonroot", "container has runAsNonRoot and image will run as root", func(c *kubelet.ContainerConfig) { c.Security.RunAsNonRoot = true }, nil},
 		{"capability", `unknown capability "CAP_FLY"`, func(c *kubelet.ContainerConfig) { c.Security.CapAdd = []string{"fly"} }, nil},
-		{"mount", "/does/not/exist", func(c *kubelet.ContainerConfig) {
-			c.Mounts = []kubelet.Mount{{HostPath: "/does/not/exist", ContainerPath: "/x"}}
+		{"mount", "/dev/null/dir", func(c *kubelet.ContainerConfig) {
+			c.Mounts = []kubelet.Mount{{HostPath: "/dev/null/dir", ContainerPath: "/x"}}
 		}, nil},
 		{"signal", "unknown stop signal", func(c *kubelet.ContainerConfig) { c.StopSignal = "SIGFOO" }, nil},
 		{"directory", "working directory", func(c *kubelet.ContainerConfig) { c.WorkingDir = "here" }, nil},
 	} {
-		if tc.change == nil {
-			continue
-		}
 		cfg := kubelet.ContainerConfig{Name: "main", Image: appImage}
 		tc.change(&cfg)
 		_, err := r.CreateContainer(ctx, sb.ID, cfg)

@@ -50,15 +50,22 @@ func (r *Runtime) RunSandbox(ctx context.Context, cfg kubelet.SandboxConfig) (ku
 	if err := r.makeSandbox(ctx, sb); err != nil {
 		return kubelet.Sandbox{}, errors.Join(fmt.Errorf("make the sandbox of pod %s/%s: %w", cfg.Namespace, cfg.Name, err), r.clearSandbox(sb))
 	}
+	if !r.registerSandbox(sb) {
+		return kubelet.Sandbox{}, errors.Join(errClosed, r.clearSandbox(sb))
+	}
+	return r.Sandbox(ctx, sb.id)
+}
+
+// registerSandbox fails when Close has begun, which then does not see the sandbox.
+func (r *Runtime) registerSandbox(sb *sandbox) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		// Close did not see it.
-		return kubelet.Sandbox{}, errors.Join(errClosed, r.clearSandbox(sb))
+		return false
 	}
 	sb.ready = true
 	r.sandboxes[sb.id] = sb
-	return sb.snapshot(), nil
+	return true
 }
 
 func (r *Runtime) makeSandbox(ctx context.Context, sb *sandbox) (err error) {

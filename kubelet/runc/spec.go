@@ -2,6 +2,7 @@ package runc
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -150,6 +151,11 @@ func bindMount(m kubelet.Mount) (*configs.Mount, error) {
 		return nil, fmt.Errorf("mount %q: the path in the container must be absolute", m.ContainerPath)
 	}
 	src, err := filepath.EvalSymlinks(m.HostPath)
+	if errors.Is(err, os.ErrNotExist) {
+		// As containerd does: a hostPath volume without a type may name what is not there yet.
+		src = m.HostPath
+		err = os.MkdirAll(src, 0o755)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("mount %q at %q: %w", m.HostPath, m.ContainerPath, err)
 	}

@@ -27,32 +27,61 @@ const tempPattern = "inboard-runc-"
 
 func openState(cfg Config) (*stateDir, error) {
 	removeStaleTemps(cfg)
-	s := &stateDir{dir: cfg.Dir}
-	if s.dir == "" {
-		dir, err := os.MkdirTemp("", tempPattern)
-		if err != nil {
-			return nil, fmt.Errorf("runc: no temporary directory for the runtime's state: %w", err)
-		}
-		s.dir, s.temp = dir, true
-	}
-	if err := os.MkdirAll(s.dir, 0o711); err != nil {
-		return nil, fmt.Errorf("runc: Config.Dir: %w", err)
-	}
-	real, err := filepath.Abs(s.dir)
-	if err == nil {
-		real, err = filepath.EvalSymlinks(real) // libcontainer refuses links in a root file system's path
-	}
+	s, err := makeState(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("runc: Config.Dir: %w", err)
-	}
-	s.dir, s.mark = real, markOf(real)
-	if s.lock, err = lockDir(s.dir); err != nil {
 		return nil, err
 	}
 	if err := s.reset(cfg); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
+}
+
+// makeState makes and locks the directory.
+func makeState(cfg Config) (*stateDir, error) {
+	if cfg.Dir == "" {
+		return makeTempState()
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o711); err != nil {
+		return nil, fmt.Errorf("runc: Config.Dir: %w", err)
+	}
+	// libcontainer refuses links in a root file system's path.
+	real, err := filepath.Abs(cfg.Dir)
+	if err == nil {
+		real, err = filepath.EvalSymlinks(real)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("runc: Config.Dir: %w", err)
+	}
+	lock, err := lockDir(real)
+	if err != nil {
+		return nil, err
+	}
+	return &stateDir{dir: real, mark: markOf(real), lock: lock}, nil
+}
+
+// makeTempState tries again when another program has taken the directory for an abandoned one,
+// before it was locked.
+func makeTempState() (*stateDir, error) {
+	for attempt := 0; ; attempt++ {
+		dir, err := os.MkdirTemp("", tempPattern)
+		if err == nil {
+			dir, err = filepath.EvalSymlinks(dir)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("runc: no temporary directory for the runtime's state: %w", err)
+		}
+		lock, err := lockDir(dir)
+		if err == nil {
+			if _, err = os.Stat(lock.Name()); err == nil {
+				return &stateDir{dir: dir, mark: markOf(dir), temp: true, lock: lock}, nil
+			}
+			lock.Close()
+		}
+		if attempt == 3 {
+			return nil, fmt.Errorf("runc: no temporary directory for the runtime's state: %w", err)
+		}
+	}
 }
 
 // markOf is a short name for a directory.

@@ -19,7 +19,7 @@ import (
 func TestCloseLeavesNothing(t *testing.T) {
 	needRoot(t)
 	before := trace(t)
-	r, err := runc.Open(runc.Config{})
+	r, err := runc.Open(runc.Config{CgroupParent: cgroupParent()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestKilledProgram(t *testing.T) {
 					t.Fatalf("containers outlive the program: %v", processes())
 				}
 			}
-			r, err := runc.Open(runc.Config{Dir: dir})
+			r, err := runc.Open(runc.Config{Dir: dir, CgroupParent: cgroupParent()})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -104,12 +104,31 @@ func TestInUse(t *testing.T) {
 	_ = r
 	dir := t.TempDir()
 	open(t, runc.Config{Dir: dir, PodCIDR: otherCIDR})
-	_, err := runc.Open(runc.Config{Dir: dir})
+	_, err := runc.Open(runc.Config{Dir: dir, CgroupParent: cgroupParent()})
 	if err == nil || !strings.Contains(err.Error(), "in use by another process") {
 		t.Errorf("second Open: %v", err)
 	}
 	_, err = runc.Open(runc.Config{Dir: t.TempDir()})
 	if err == nil || !strings.Contains(err.Error(), "overlaps") {
 		t.Errorf("Open with the same pod CIDR: %v", err)
+	}
+}
+
+// TestCgroup2 runs tests again with the unified hierarchy, on a machine with the old one: there it
+// has no controllers, so that limits cannot be tried, but everything else can.
+func TestCgroup2(t *testing.T) {
+	needRoot(t)
+	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
+		t.Skip("this machine has the unified hierarchy: all tests use it already")
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run",
+		"^(TestContainerRunsAndExits|TestStop|TestExec|TestConfinement|TestCloseLeavesNothing|TestKilledProgram)$")
+	cmd.Env = append(os.Environ(), cgroup2+"=1", inside+"=")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	out, err := cmd.CombinedOutput()
+	if err != nil || strings.Count(string(out), "\n--- PASS") < 6 {
+		t.Errorf("%v:\n%s", err, out)
 	}
 }
