@@ -140,7 +140,7 @@ func hasUntoleratedTaint(pod *corev1.Pod, n *corev1.Node) bool {
 	return false
 }
 
-// tolerates compares numbers, too (operators Lt and Gt), as Kubernetes does since 1.36.
+// tolerates does not compare numbers (operators Lt and Gt), which is alpha and off in Kubernetes 1.37.
 func tolerates(tolerations []corev1.Toleration, t *corev1.Taint) bool {
 	return quietly(corev1helpers.TolerationsTolerateTaint, tolerations, t)
 }
@@ -149,7 +149,7 @@ func tolerates(tolerations []corev1.Toleration, t *corev1.Taint) bool {
 // news. The type of the logger is inferred, so that its package need not be imported.
 func quietly[L any](f func(L, []corev1.Toleration, *corev1.Taint, bool) bool, ts []corev1.Toleration, t *corev1.Taint) bool {
 	var none L
-	return f(none, ts, t, true)
+	return f(none, ts, t, false)
 }
 
 // NodeAffinity admits nodes by spec.nodeSelector and required node affinity, and prefers those that

@@ -102,11 +102,19 @@ func (r *run) admit() (*Verdict, error) {
 			r.only = slices.DeleteFunc(r.only, func(n string) bool { return !slices.Contains(res.Nodes, n) })
 		}
 		if len(r.only) == 0 {
-			return &Verdict{Plugin: st.name, Status: NewStatus(Unschedulable,
-				fmt.Sprintf("node(s) didn't satisfy plugin(s) %v simultaneously", r.restrictedBy))}, nil
+			return &Verdict{Plugin: st.name, Status: noneLeft(r.restrictedBy)}, nil
 		}
 	}
 	return nil, nil
+}
+
+// noneLeft says that no node is named by all of some plugins.
+func noneLeft(plugins []string) *Status {
+	if len(plugins) == 1 {
+		return NewStatus(UnschedulableAndUnresolvable, "node(s) didn't satisfy plugin "+plugins[0])
+	}
+	slices.Sort(plugins)
+	return NewStatus(UnschedulableAndUnresolvable, fmt.Sprintf("node(s) didn't satisfy plugin(s) %v simultaneously", plugins))
 }
 
 func (r *run) failure(s *Status) error {

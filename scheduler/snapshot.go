@@ -130,15 +130,18 @@ func (b *Builder) Snapshot() *Snapshot {
 
 // SetNode adds a node, or replaces the one that has its name and keeps its pods.
 func (b *Builder) SetNode(node *corev1.Node) {
-	b.countImages(node, 1)
 	if i, ok := b.s.slots.get(node.Name); ok {
 		old := b.s.nodes.at(i)
-		b.countImages(old.Node, -1)
-		b.s.nodes.set(b.e, i, old.withNode(node))
+		now := old.withNode(node)
+		b.countImages(old, -1)
+		b.countImages(now, 1)
+		b.s.nodes.set(b.e, i, now)
 		return
 	}
+	now := newNodeInfo(node)
+	b.countImages(now, 1)
 	b.s.slots.put(b.e, node.Name, b.s.nodes.n)
-	b.s.nodes.push(b.e, newNodeInfo(node))
+	b.s.nodes.push(b.e, now)
 	var found []*PodInfo
 	for _, l := range b.s.lost.all() {
 		if l.node == node.Name {
@@ -158,7 +161,7 @@ func (b *Builder) RemoveNode(name string) {
 		return
 	}
 	old := b.s.nodes.at(i)
-	b.countImages(old.Node, -1)
+	b.countImages(old, -1)
 	b.s.affine -= len(old.withAffinity)
 	for _, p := range old.Pods {
 		b.s.lost.put(b.e, p.Key, lostPod{name, p})
@@ -218,15 +221,13 @@ func (b *Builder) SetNamespace(name string, labels map[string]string) {
 // RemoveNamespace forgets a namespace.
 func (b *Builder) RemoveNamespace(name string) { b.s.namespaces.remove(b.e, name) }
 
-func (b *Builder) countImages(node *corev1.Node, by int) {
-	for i := range node.Status.Images {
-		for _, name := range node.Status.Images[i].Names {
-			n, _ := b.s.images.get(name)
-			if n += by; n > 0 {
-				b.s.images.put(b.e, name, n)
-			} else {
-				b.s.images.remove(b.e, name)
-			}
+func (b *Builder) countImages(n *NodeInfo, by int) {
+	for name := range n.images {
+		count, _ := b.s.images.get(name)
+		if count += by; count > 0 {
+			b.s.images.put(b.e, name, count)
+		} else {
+			b.s.images.remove(b.e, name)
 		}
 	}
 }
