@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
@@ -142,6 +143,9 @@ func (n *node) await(name, what string, ok func(*corev1.Pod) bool) *corev1.Pod {
 		n.t.Fatal(err)
 	}
 	defer w.Stop()
+	if _, err := n.pods.Get(ctx, "default", name); apierrors.IsNotFound(err) && ok(nil) {
+		return nil
+	}
 	var last *corev1.Pod
 	for ev := range w.ResultChan() {
 		p, isPod := ev.Object.(*corev1.Pod)
