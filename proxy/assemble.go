@@ -121,6 +121,7 @@ func (r *renderer) toNode(target string) (rules []string) {
 // filterDispatch refuses packets that no endpoint may get.
 func (r *renderer) filterDispatch(all *entries) []Chain {
 	chains, refused := tree{r.names, "NET", matchAddr}.grow(all.refused)
+	refused = append(refused, r.unassigned()...)
 	sub, outside := tree{r.names, "OUT", matchAddr}.grow(all.refusedOutside)
 	chains = append(chains, sub...)
 	if len(all.refusedNodePorts) > 0 {
@@ -134,6 +135,15 @@ func (r *renderer) filterDispatch(all *entries) []Chain {
 		Chain{Name: r.names.fixed("SERVICES"), Rules: refused},
 		Chain{Name: r.names.fixed("EXTERNAL"), Rules: outside},
 		Chain{Name: r.names.fixed("FIREWALL"), Rules: walled})
+}
+
+// unassigned refuses what still has an address of a service here: no rule of nat knew it.
+func (r *renderer) unassigned() (rules []string) {
+	for _, cidr := range r.cfg.ServiceCIDRs {
+		match := "-d " + cidr.String() + " " + comment("no such service port")
+		rules = append(rules, match+" -p tcp -j REJECT --reject-with tcp-reset", match+" -j REJECT")
+	}
+	return rules
 }
 
 // hooks are the chains that the kernel's filter chains jump to.

@@ -30,10 +30,11 @@ type Config struct {
 	// Families are the address families to route; none means IPv4.
 	Families []Family
 
-	// Instance, ClusterCIDRs, NodePortAddresses, MasqueradeAll and MasqueradeBit are as in
+	// Instance, ClusterCIDRs, ServiceCIDRs, NodePortAddresses, MasqueradeAll and MasqueradeBit are as in
 	// RenderConfig.
 	Instance          string
 	ClusterCIDRs      []netip.Prefix
+	ServiceCIDRs      []netip.Prefix
 	NodePortAddresses []netip.Prefix
 	MasqueradeAll     bool
 	MasqueradeBit     int
@@ -70,6 +71,7 @@ type Sync struct {
 func (c Config) prepare() (Config, error) {
 	c.Families = slices.Clone(c.Families)
 	c.ClusterCIDRs = slices.Clone(c.ClusterCIDRs)
+	c.ServiceCIDRs = slices.Clone(c.ServiceCIDRs)
 	c.NodePortAddresses = slices.Clone(c.NodePortAddresses)
 	if len(c.Families) == 0 {
 		c.Families = []Family{IPv4}
@@ -106,7 +108,7 @@ func (c Config) prepare() (Config, error) {
 
 func (c *Config) render(f Family) RenderConfig {
 	return RenderConfig{
-		Family: f, Instance: c.Instance, ClusterCIDRs: c.ClusterCIDRs, NodePortAddresses: c.NodePortAddresses,
+		Family: f, Instance: c.Instance, ClusterCIDRs: c.ClusterCIDRs, ServiceCIDRs: c.ServiceCIDRs, NodePortAddresses: c.NodePortAddresses,
 		MasqueradeAll: c.MasqueradeAll, MasqueradeBit: c.MasqueradeBit,
 	}
 }

@@ -152,7 +152,11 @@ func (e expect) meets(got map[fate]float64, p packet) error {
 func TestEachAddressReachesItsEndpoints(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		ports := genPorts(t, 40)
-		set, err := Render(RenderConfig{ClusterCIDRs: []netip.Prefix{podCIDR}}, ports)
+		cfg := RenderConfig{ClusterCIDRs: []netip.Prefix{podCIDR}}
+		if rapid.Bool().Draw(t, "service range known") {
+			cfg.ServiceCIDRs = []netip.Prefix{netip.MustParsePrefix("10.96.0.0/16")}
+		}
+		set, err := Render(cfg, ports)
 		if err != nil {
 			t.Fatal(err)
 		}

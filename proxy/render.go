@@ -18,6 +18,10 @@ type RenderConfig struct {
 	// ClusterCIDRs are the addresses of pods. When there are any, clients elsewhere that connect
 	// to a cluster IP are masqueraded, so that answers find their way back through this node.
 	ClusterCIDRs []netip.Prefix
+	// ServiceCIDRs are the addresses of services. When there are any, packets to addresses and ports
+	// in them that no Service has are refused at once. Otherwise they leave by the default route,
+	// and their sender waits in vain.
+	ServiceCIDRs []netip.Prefix
 	// NodePortAddresses are those of the node's addresses at which node ports answer; none means
 	// all.
 	NodePortAddresses []netip.Prefix
@@ -40,9 +44,9 @@ func (c RenderConfig) validate() (names, error) {
 	if c.MasqueradeBit < 0 || c.MasqueradeBit > 31 {
 		return "", fmt.Errorf("proxy: MasqueradeBit: %d is not within 1 to 31", c.MasqueradeBit)
 	}
-	for _, p := range slices.Concat(c.ClusterCIDRs, c.NodePortAddresses) {
+	for _, p := range slices.Concat(c.ClusterCIDRs, c.ServiceCIDRs, c.NodePortAddresses) {
 		if !p.IsValid() {
-			return "", errors.New("proxy: ClusterCIDRs and NodePortAddresses must be valid prefixes")
+			return "", errors.New("proxy: ClusterCIDRs, ServiceCIDRs and NodePortAddresses must be valid prefixes")
 		}
 	}
 	return n, nil
@@ -107,6 +111,7 @@ func newRenderer(cfg RenderConfig) (*renderer, error) {
 		return nil, err
 	}
 	cfg.ClusterCIDRs = cfg.Family.prefixes(cfg.ClusterCIDRs)
+	cfg.ServiceCIDRs = cfg.Family.prefixes(cfg.ServiceCIDRs)
 	all := len(cfg.NodePortAddresses) == 0
 	cfg.NodePortAddresses = cfg.Family.prefixes(cfg.NodePortAddresses)
 	if all {

@@ -18,7 +18,7 @@ import (
 // TestStories runs testdata/stories: Services and EndpointSlices are described, then rules are printed or
 // packets sent through them.
 //
-//	config cluster-cidr=CIDR node-port-addresses=CIDR masquerade-all family=IPv6 instance=NAME
+//	config cluster-cidr=CIDR service-cidr=CIDR node-port-addresses=CIDR masquerade-all family=IPv6 instance=NAME
 //	service NAME ip=A port=NAME:80/TCP [nodeport= type= lb= ranges= external= internal=Local external-policy=Local affinity=S]
 //	endpoints NAME port=NAME:8080/TCP, then lines of: ADDRESS [NODE] [not-ready] [serving] [terminating]
 //	rules [only=TEXT]
@@ -75,6 +75,9 @@ func (s *story) configure(args map[string]string) {
 	}
 	for _, c := range list(args["cluster-cidr"]) {
 		s.cfg.ClusterCIDRs = append(s.cfg.ClusterCIDRs, netip.MustParsePrefix(c))
+	}
+	for _, c := range list(args["service-cidr"]) {
+		s.cfg.ServiceCIDRs = append(s.cfg.ServiceCIDRs, netip.MustParsePrefix(c))
 	}
 	for _, c := range list(args["node-port-addresses"]) {
 		s.cfg.NodePortAddresses = append(s.cfg.NodePortAddresses, netip.MustParsePrefix(c))

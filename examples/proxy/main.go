@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -21,25 +22,37 @@ func main() {
 	kubeconfig := flag.String("kubeconfig", os.Getenv("KUBECONFIG"), "path of the kubeconfig; empty: the service account of this pod")
 	node := flag.String("node-name", hostname(), "name of the node whose endpoints are local")
 	cidr := flag.String("cluster-cidr", "", "addresses of the pods, as in 10.244.0.0/16; clients elsewhere are masqueraded")
+	services := flag.String("service-cidr", "", "addresses of services, as in 10.96.0.0/16; those that do not exist are refused at once")
 	instance := flag.String("instance", "", "prefix of all chains, to run beside another proxy of this kind (default INBOARD)")
 	keep := flag.Bool("keep-rules", false, "leave the rules in place at the end")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *kubeconfig, proxy.Config{NodeName: *node, Instance: *instance, KeepRules: *keep}, *cidr); err != nil {
+	cfg := proxy.Config{NodeName: *node, Instance: *instance, KeepRules: *keep}
+	err := errors.Join(prefix("-cluster-cidr", *cidr, &cfg.ClusterCIDRs), prefix("-service-cidr", *services, &cfg.ServiceCIDRs))
+	if err == nil {
+		err = run(ctx, *kubeconfig, cfg)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "proxy:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, kubeconfig string, cfg proxy.Config, cidr string) (err error) {
-	if cidr != "" {
-		pods, err := netip.ParsePrefix(cidr)
-		if err != nil {
-			return fmt.Errorf("-cluster-cidr: %w", err)
-		}
-		cfg.ClusterCIDRs = []netip.Prefix{pods}
+// prefix reads the value of a flag.
+func prefix(flag, value string, to *[]netip.Prefix) error {
+	if value == "" {
+		return nil
 	}
+	p, err := netip.ParsePrefix(value)
+	if err != nil {
+		return fmt.Errorf("%s: %w", flag, err)
+	}
+	*to = []netip.Prefix{p}
+	return nil
+}
+
+func run(ctx context.Context, kubeconfig string, cfg proxy.Config) (err error) {
 	cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	if cfg.Client, err = rest.New(rest.Config{Kubeconfig: kubeconfig}); err != nil {
 		return err

@@ -115,7 +115,7 @@ func TestBridgeUnseen(t *testing.T) {
 	}
 }
 
-// TestRefused: without endpoints clients are told at once. By UDP they are told by ICMP, of which the
+// TestRefused: without endpoints, or without a service, clients are told at once. By UDP they are told by ICMP, of which the
 // kernel sends few to the same client, and so may have to try again.
 func TestRefused(t *testing.T) {
 	w := newWorld(t)
@@ -123,9 +123,11 @@ func TestRefused(t *testing.T) {
 	w.pod("a", 10)
 	tcp, udp := port(10, ""), port(10, "dns")
 	tcp.NodePort, udp.NodePort = 30080, 30080
-	apply(t, newApplier(t), podsKnown, tcp, udp)
+	cfg := podsKnown
+	cfg.ServiceCIDRs = []netip.Prefix{netip.MustParsePrefix("10.96.0.0/16")}
+	apply(t, newApplier(t), cfg, tcp, udp)
 	for _, from := range []*pod{nil, w.pods["a"], client} {
-		for _, to := range []string{"10.96.0.10:80", "192.0.2.1:30080"} {
+		for _, to := range []string{"10.96.0.10:80", "10.96.0.10:81", "10.96.7.7:80", "192.0.2.1:30080"} {
 			start := time.Now()
 			_, err := from.call("tcp4", to)
 			if !errors.Is(err, syscall.ECONNREFUSED) || time.Since(start) > time.Second {
