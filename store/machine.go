@@ -97,7 +97,7 @@ func (b *branch) put(op *Op, res *OpResult) {
 	if op.Decoded != nil {
 		e.presetDecoded(op.Decoded)
 	}
-	b.write().Insert([]byte(e.Key), e)
+	b.write().Insert(keyBytes(e.Key), e)
 	b.events = append(b.events, Event{Type: EventPut, Entry: e, Prev: prev})
 	res.Entries = []*Entry{e}
 }
@@ -105,7 +105,7 @@ func (b *branch) put(op *Op, res *OpResult) {
 func (b *branch) delete(op *Op, res *OpResult) {
 	res.Prev, res.Count = collect(b.root(), op.Key, op.End, 0)
 	for _, prev := range res.Prev {
-		b.write().Delete([]byte(prev.Key))
+		b.write().Delete(keyBytes(prev.Key))
 		gone := &Entry{Key: prev.Key, ModRevision: b.rev}
 		b.events = append(b.events, Event{Type: EventDelete, Entry: gone, Prev: prev})
 	}

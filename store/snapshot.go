@@ -88,7 +88,7 @@ func readSnapshot(from io.Reader) (machine, error) {
 		if r.err != nil || e.Key <= last || e.ModRevision > m.rev {
 			break
 		}
-		txn.Insert([]byte(e.Key), e)
+		txn.Insert(keyBytes(e.Key), e)
 		last = e.Key
 		count++
 	}

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"unsafe"
+
 	iradix "github.com/hashicorp/go-immutable-radix"
 )
 
@@ -10,9 +12,13 @@ type tree = iradix.Tree
 
 func newTree() *tree { return iradix.New() }
 
+// keyBytes is a key as the tree wants it, without a copy: the tree never writes to keys, and keeps the
+// bytes of the entry's own string instead of a second copy of each key.
+func keyBytes(key string) []byte { return unsafe.Slice(unsafe.StringData(key), len(key)) }
+
 // entryOf returns the key's entry under root, nil when there is none.
 func entryOf(root *iradix.Node, key string) *Entry {
-	v, ok := root.Get([]byte(key))
+	v, ok := root.Get(keyBytes(key))
 	if !ok {
 		return nil
 	}
@@ -30,9 +36,9 @@ func scan(root *iradix.Node, start, end string, f func(*Entry) bool) {
 	it := root.Iterator()
 	prefix := isPrefix(start, end)
 	if prefix {
-		it.SeekPrefix([]byte(start))
+		it.SeekPrefix(keyBytes(start))
 	} else {
-		it.SeekLowerBound([]byte(start))
+		it.SeekLowerBound(keyBytes(start))
 	}
 	for {
 		_, v, ok := it.Next()

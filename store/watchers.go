@@ -62,7 +62,7 @@ func (ws *watchers) remove(w *Watcher) {
 	case w.cfg.End == "":
 		delete(ws.byKey, w.cfg.Key)
 	case isPrefix(w.cfg.Key, w.cfg.End):
-		ws.prefixes, _, _ = ws.prefixes.Delete([]byte(w.cfg.Key))
+		ws.prefixes, _, _ = ws.prefixes.Delete(keyBytes(w.cfg.Key))
 	}
 }
 
@@ -78,12 +78,12 @@ func (ws *watchers) set(w *Watcher, add bool) watcherSet {
 		}
 		return set
 	case isPrefix(key, w.cfg.End):
-		if v, ok := ws.prefixes.Get([]byte(key)); ok {
+		if v, ok := ws.prefixes.Get(keyBytes(key)); ok {
 			return v.(watcherSet)
 		}
 		set := watcherSet{}
 		if add {
-			ws.prefixes, _, _ = ws.prefixes.Insert([]byte(key), set)
+			ws.prefixes, _, _ = ws.prefixes.Insert(keyBytes(key), set)
 		}
 		return set
 	}
@@ -97,7 +97,7 @@ func (ws *watchers) announce(r *record) {
 		key := r.events[i].Entry.Key
 		ws.byKey[key].notify(r.rev)
 		if ws.prefixes.Len() > 0 {
-			ws.prefixes.Root().WalkPath([]byte(key), func(_ []byte, v any) bool {
+			ws.prefixes.Root().WalkPath(keyBytes(key), func(_ []byte, v any) bool {
 				v.(watcherSet).notify(r.rev)
 				return false
 			})

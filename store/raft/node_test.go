@@ -3,10 +3,7 @@ package raft_test
 import (
 	"errors"
 	"fmt"
-	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -65,53 +62,4 @@ func TestDirInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, n.Store(), "still", "works")
-}
-
-func BenchmarkOpen(b *testing.B) {
-	for b.Loop() {
-		n, err := raft.Open(raft.Config{Dir: b.TempDir()})
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.StopTimer()
-		n.Close()
-		b.StartTimer()
-	}
-}
-
-func BenchmarkReopen(b *testing.B) {
-	dir := b.TempDir()
-	for b.Loop() {
-		n, err := raft.Open(raft.Config{Dir: dir})
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.StopTimer()
-		n.Close()
-		b.StartTimer()
-	}
-}
-
-func BenchmarkPut(b *testing.B) {
-	for _, clients := range []int{1, 100, 1000} {
-		b.Run(fmt.Sprint(clients), func(b *testing.B) {
-			s := open(b, raft.Config{Dir: b.TempDir()}).Store()
-			value := make([]byte, 256)
-			var next atomic.Int64
-			var wg sync.WaitGroup
-			start := time.Now()
-			for range clients {
-				wg.Go(func() {
-					for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
-						if _, err := s.Txn(b.Context(), store.Txn{Then: []store.Op{store.OpPut(fmt.Sprintf("key-%08d", i%100_000), value)}}); err != nil {
-							b.Error(err)
-							return
-						}
-					}
-				})
-			}
-			wg.Wait()
-			b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "puts/s")
-		})
-	}
 }
