@@ -132,7 +132,9 @@ func (s *Server) markDeleted(rq *request, obj client.Object, grace int64) bool {
 		}
 	}
 	obj.SetDeletionTimestamp(&at)
-	obj.SetDeletionGracePeriodSeconds(&grace)
+	if rq.res.Held == nil { // namespaces have no grace period, not even of 0
+		obj.SetDeletionGracePeriodSeconds(&grace)
+	}
 	if rq.res.Deleting != nil {
 		rq.res.Deleting(obj)
 	}

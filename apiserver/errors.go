@@ -8,7 +8,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/inboard/inboard/store"
 )
@@ -18,11 +17,6 @@ var errModified = errors.New("the object has been modified; please apply your ch
 
 func badRequest(format string, args ...any) error {
 	return apierrors.NewBadRequest(fmt.Sprintf(format, args...))
-}
-
-func wrongKind(got, want schema.GroupVersionKind) error {
-	return badRequest("%s in version %q cannot be handled as a %s: expected apiVersion %q and kind %q",
-		got.Kind, got.GroupVersion(), want.Kind, want.GroupVersion(), want.Kind)
 }
 
 // notFoundPath is the answer for a path that leads nowhere.

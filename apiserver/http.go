@@ -102,13 +102,26 @@ func (c *call) resource(verb string) {
 	rq.warn = c.warn
 	c.rq = rq
 	serve, ok := c.verbs()[verb]
-	if !ok {
+	if !ok || !c.fits(verb) {
 		c.fail(apierrors.NewMethodNotSupported(rq.qualified(), verb))
 		return
 	}
 	if err := serve(); err != nil {
 		c.fail(err)
 	}
+}
+
+// fits tells whether the URL is one that the verb is served at: changes are made of one object, and
+// where there are namespaces, in one of them.
+func (c *call) fits(verb string) bool {
+	ref, namespaced := c.target.ref, c.rq.res.Namespaced
+	switch verb {
+	case verbUpdate, verbPatch, verbDelete:
+		return ref.Name != "" && (ref.Namespace != "" || !namespaced)
+	case verbCreate, verbDeleteCollection:
+		return ref.Namespace != "" || !namespaced
+	}
+	return true
 }
 
 func (c *call) verbs() map[string]func() error {

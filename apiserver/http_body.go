@@ -92,6 +92,11 @@ func (c *call) decode(data []byte, into runtime.Object, kind kindOf, fieldValida
 	default:
 		return unsupportedMedia(media)
 	}
+	return bodyError(err, kind)
+}
+
+// bodyError gives what went wrong with a body the form that Kubernetes gives it.
+func bodyError(err error, kind kindOf) error {
 	var status *apierrors.StatusError
 	if err == nil || errors.As(err, &status) {
 		return err

@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/mergepatch"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
@@ -36,7 +37,7 @@ func (s *Server) patch(ctx context.Context, rq *request, pt types.PatchType, pat
 		return found{}, false, err
 	}
 	f, err = s.update(ctx, rq, func(old client.Object) (runtime.Object, error) {
-		body, err := s.patched(rq, apply, old, opts)
+		body, err := s.patched(rq, apply, old, opts.FieldValidation)
 		if err != nil {
 			return nil, err
 		}
@@ -133,7 +134,7 @@ func newJSONPatcher(patch []byte) (patcher, error) {
 }
 
 // patched returns the object that the patch makes of what the request names.
-func (s *Server) patched(rq *request, apply patcher, old client.Object, opts *metav1.PatchOptions) (runtime.Object, error) {
+func (s *Server) patched(rq *request, apply patcher, old client.Object, fieldValidation string) (runtime.Object, error) {
 	before, err := s.view(rq, old)
 	if err != nil {
 		return nil, err
@@ -152,16 +153,28 @@ func (s *Server) patched(rq *request, apply patcher, old client.Object, opts *me
 		return nil, patchError(rq, err)
 	}
 	body := emptyLike(before)
-	err = decodeStrictly(rq, after, body, opts.FieldValidation)
-	var status *apierrors.StatusError
-	if err != nil && !errors.As(err, &status) {
-		return nil, apierrors.NewInvalid(rq.res.GroupVersionKind.GroupKind(), rq.ref.Name,
-			field.ErrorList{field.Invalid(field.NewPath("patch"), "", err.Error())})
+	if err := decodeStrictly(rq, after, body, fieldValidation); err != nil {
+		var status *apierrors.StatusError
+		if errors.As(err, &status) {
+			return nil, err
+		}
+		return nil, apierrors.NewInvalid(schema.GroupKind{}, "",
+			field.ErrorList{field.Invalid(field.NewPath("patch"), string(after), err.Error())})
 	}
-	if err == nil {
-		body.GetObjectKind().SetGroupVersionKind(before.GetObjectKind().GroupVersionKind())
+	// A patch can't make one kind another.
+	if err := samePatchedKind(body, before); err != nil {
+		return nil, err
 	}
-	return body, err
+	return body, nil
+}
+
+func samePatchedKind(body, before runtime.Object) error {
+	want := before.GetObjectKind().GroupVersionKind()
+	if got := body.GetObjectKind().GroupVersionKind(); !got.Empty() && got != want {
+		return badRequest("the patch makes a %s of a %s", got, want)
+	}
+	body.GetObjectKind().SetGroupVersionKind(want)
+	return nil
 }
 
 func patchError(rq *request, err error) error {

@@ -64,16 +64,18 @@ func (s *Server) begin(ctx context.Context, user *Identity, verb string, ref cli
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	rq := &request{user: user, verb: verb, ref: ref, warn: noWarnings}
+	// What may not be seen is not told apart from what does not exist.
+	if err := s.authorize(ctx, rq); err != nil {
+		return nil, err
+	}
 	res := s.table.byResource[ref.GroupVersionResource]
 	if res == nil {
 		return nil, notFoundPath()
 	}
+	rq.res = res
 	if !res.Namespaced && ref.Namespace != "" {
 		return nil, badRequest("%s are not namespaced, but the request names the namespace %q", ref.GroupResource(), ref.Namespace)
-	}
-	rq := &request{user: user, verb: verb, ref: ref, res: res, warn: noWarnings}
-	if err := s.authorize(ctx, rq); err != nil {
-		return nil, err
 	}
 	if ref.Subresource == "" && !res.serves(verb) {
 		return nil, apierrors.NewMethodNotSupported(res.gr, verb)
@@ -97,7 +99,7 @@ func (rq *request) key() string { return rq.res.key(rq.ref.Namespace, rq.ref.Nam
 
 // qualified returns the resource with its subresource, as messages name it.
 func (rq *request) qualified() schema.GroupResource {
-	gr := rq.res.gr
+	gr := rq.ref.GroupResource()
 	if rq.ref.Subresource != "" {
 		gr.Resource += "/" + rq.ref.Subresource
 	}

@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"reflect"
@@ -8,6 +9,7 @@ import (
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -188,14 +190,18 @@ func (r *resource) own(obj runtime.Object) (client.Object, error) {
 	if !ok {
 		return nil, badRequest("the object provided is a %T, not a %s", obj, r.typ)
 	}
-	if gvk := u.GetObjectKind().GroupVersionKind(); gvk != r.GroupVersionKind {
-		return nil, wrongKind(gvk, r.GroupVersionKind)
-	}
 	c := r.new()
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.UnstructuredContent(), c); err != nil {
-		return nil, badRequest("%v", err)
+	return c, fromUnstructured(u, c, r.GroupVersionKind)
+}
+
+// fromUnstructured decodes an unstructured object as if it came over HTTP.
+func fromUnstructured(u runtime.Unstructured, into runtime.Object, kind schema.GroupVersionKind) error {
+	data, err := json.Marshal(u.UnstructuredContent())
+	if err != nil {
+		return badRequest("%v", err)
 	}
-	return c, nil
+	rq := &request{warn: noWarnings}
+	return bodyError(decodeJSON(rq, data, into, kind, metav1.FieldValidationIgnore), kind)
 }
 
 // resourceFor finds the resource of an object, as client.Mapper asks for.

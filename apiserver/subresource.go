@@ -61,6 +61,10 @@ func (s *Server) ownBody(rq *request, obj runtime.Object) (runtime.Object, error
 	if rq.ref.Subresource != "scale" {
 		return rq.res.own(obj)
 	}
+	if u, ok := obj.(runtime.Unstructured); ok {
+		scale := emptyScale()
+		return scale, fromUnstructured(u, scale, scaleKind)
+	}
 	scale, ok := obj.(*autoscalingv1.Scale)
 	if !ok {
 		return nil, badRequest("the object provided is a %T, not an autoscaling/v1 Scale", obj)
@@ -79,6 +83,13 @@ func (s *Server) createSubresource(ctx context.Context, rq *request, body runtim
 	}
 	if err := rq.one(); err != nil {
 		return nil, err
+	}
+	if u, ok := body.(runtime.Unstructured); ok && sub.New != nil {
+		typed := sub.New()
+		if err := fromUnstructured(u, typed, sub.Kind); err != nil {
+			return nil, err
+		}
+		body = typed
 	}
 	if m, ok := body.(client.Object); ok {
 		if err := rq.sameNamespace(m); err != nil {
