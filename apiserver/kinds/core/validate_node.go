@@ -1,7 +1,9 @@
 package core
 
 import (
+	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -37,6 +39,10 @@ func validateNode(o, old *corev1.Node) field.ErrorList {
 	var l check.List
 	taints(&l, o.Spec.Taints)
 	nodeResources(&l, o)
+	if s := o.Status.NodeInfo.Swap; s != nil && s.Capacity != nil {
+		l.Positive(field.NewPath("metadata", "nodeSwapStatus", "capacity"), *s.Capacity)
+	}
+	features(&l, o.Status.DeclaredFeatures)
 	podCIDRs(&l, o.Spec.PodCIDRs)
 	if old == nil {
 		return l.Errors()
@@ -91,6 +97,30 @@ func nodeResources(l *check.List, o *corev1.Node) {
 	}
 }
 
+var featurePattern = regexp.MustCompile(`^[A-Z][a-zA-Z0-9]*(/[a-zA-Z][a-zA-Z0-9]*)*$`)
+
+// features asks for sorted names of features, as in MyFeature/mySubFeature.
+func features(l *check.List, list []string) {
+	path := field.NewPath("status", "declaredFeatures")
+	for i, f := range list {
+		if len(f) > validation.DNS1123SubdomainMaxLength {
+			l.Invalid(path.Index(i), f, fmt.Sprintf("invalid feature name %q: must be no more than %d characters", f, validation.DNS1123SubdomainMaxLength))
+		} else if !featurePattern.MatchString(f) {
+			l.Invalid(path.Index(i), f, fmt.Sprintf("invalid feature name %q: must start with an UpperCamelCase segment, with subsequent segments "+
+				"separated by '/' (e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters and slashes", f))
+		}
+		if i == 0 {
+			continue
+		}
+		switch before := list[i-1]; {
+		case f == before:
+			l.Add(field.Duplicate(path.Index(i), f))
+		case f < before:
+			l.Invalid(path.Index(i), f, "list must be sorted alphabetically")
+		}
+	}
+}
+
 func podCIDRs(l *check.List, ranges []string) {
 	path := specPath.Child("podCIDRs")
 	for i, r := range ranges {
@@ -101,7 +131,7 @@ func podCIDRs(l *check.List, ranges []string) {
 	}
 	dual, err := netutils.IsDualStackCIDRStrings(ranges)
 	if err != nil {
-		l.Add(field.InternalError(path, err))
+		l.Add(field.InternalError(path, fmt.Errorf("invalid PodCIDRs. failed to check with dual stack with error:%w", err)))
 	}
 	if !dual || len(ranges) > 2 {
 		l.Invalid(path, ranges, "may specify no more than one CIDR for each IP family")

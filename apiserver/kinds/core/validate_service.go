@@ -210,7 +210,7 @@ func (c *serviceChecker) traffic() {
 	} else if s.ExternalTrafficPolicy != "" {
 		c.Invalid(external, s.ExternalTrafficPolicy, "may only be set for externally-accessible services")
 	}
-	// The server chooses a port where one is missing, after validation.
+	// The server chooses a port where one is missing, after this.
 	if s.HealthCheckNodePort != 0 {
 		if wantsHealthCheckPort(s) {
 			c.Port(health, s.HealthCheckNodePort)

@@ -39,7 +39,7 @@ func (c *serviceChecker) clusterIPs() {
 		return
 	}
 	for i, ip := range s.ClusterIPs {
-		if i < len(s.IPFamilies) && s.IPFamilies[i] != familyOf(ip) {
+		if i < len(s.IPFamilies) && s.IPFamilies[i] == otherFamily(familyOf(ip)) {
 			c.Invalid(path.Index(i), ip, fmt.Sprintf("expected an %s value as indicated by `ipFamilies[%v]`", s.IPFamilies[i], i))
 		}
 	}

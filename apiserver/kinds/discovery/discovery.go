@@ -72,11 +72,8 @@ func sliceRow(o *discoveryv1.EndpointSlice, now time.Time) []any {
 
 func someOf(list []string) string {
 	const shown = 3
-	switch {
-	case len(list) == 0:
-		return "<unset>"
-	case len(list) > shown:
+	if len(list) > shown {
 		return fmt.Sprintf("%s + %d more...", strings.Join(list[:shown], ","), len(list)-shown)
 	}
-	return strings.Join(list, ",")
+	return row.Or(strings.Join(list, ","), "<unset>")
 }

@@ -53,7 +53,11 @@ func ports(l *check.List, list []discoveryv1.EndpointPort) {
 			l.Add(field.Duplicate(path.Child("name"), name))
 		}
 		names[name] = true
-		check.Enum(l, path.Child("protocol"), ptr.Deref(p.Protocol, ""), corev1.ProtocolSCTP, corev1.ProtocolTCP, corev1.ProtocolUDP)
+		if p.Protocol == nil {
+			l.Required(path.Child("protocol"), "")
+		} else {
+			check.Supported(l, path.Child("protocol"), *p.Protocol, corev1.ProtocolSCTP, corev1.ProtocolTCP, corev1.ProtocolUDP)
+		}
 		if p.AppProtocol != nil {
 			l.QualifiedName(path.Child("appProtocol"), *p.AppProtocol)
 		}

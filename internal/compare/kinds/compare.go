@@ -11,6 +11,7 @@ import (
 	"sort"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -22,6 +23,8 @@ import (
 	_ "k8s.io/kubernetes/pkg/apis/core/install"
 	_ "k8s.io/kubernetes/pkg/apis/discovery/install"
 	"k8s.io/kubernetes/pkg/capabilities"
+	"k8s.io/kubernetes/pkg/printers"
+	"k8s.io/kubernetes/pkg/printers/internalversion"
 	"k8s.io/kubernetes/pkg/registry/apps/deployment"
 	"k8s.io/kubernetes/pkg/registry/apps/replicaset"
 	"k8s.io/kubernetes/pkg/registry/coordination/lease"
@@ -101,13 +104,26 @@ func (t theirs) update(obj, old client.Object) (runtime.Object, field.ErrorList,
 	return out, errs, err
 }
 
+// table prints an object as the API's Table does.
+func (t theirs) table(obj client.Object) (*metav1.Table, error) {
+	in, err := t.internal(obj)
+	if err != nil {
+		return nil, err
+	}
+	return printers.NewTableGenerator().With(internalversion.AddHandlers).GenerateTable(in, printers.GenerateOptions{Wide: true})
+}
+
 var index = regexp.MustCompile(`\[[^\]]*\]`)
+
+// quoted finds the values that details repeat.
+var quoted = regexp.MustCompile(`(feature name |address: )("[^"]*"|[^)]*)`)
 
 // words tells errors as a set of lines, without the values that were wrong.
 func words(errs field.ErrorList) map[string]bool {
 	out := map[string]bool{}
 	for _, e := range errs {
 		detail, _, _ := strings.Cut(e.Detail, "\n")
+		detail = quoted.ReplaceAllString(detail, "$1*")
 		out[fmt.Sprintf("%s %s %s", e.Type, e.Field, detail)] = true
 	}
 	return out

@@ -7,9 +7,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"reflect"
+	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -64,22 +67,23 @@ func TestSameAsKubernetes(t *testing.T) {
 	}
 	sort.Slice(keys, func(i, j int) bool { return found[keys[i]].n > found[keys[j]].n })
 	for _, k := range keys {
-		if !known[k] {
+		if !slices.ContainsFunc(known, func(r *regexp.Regexp) bool { return r.MatchString(k) }) {
 			t.Errorf("%d times: %s\n    such as %s", found[k].n, k, found[k].example)
 		}
 	}
 }
 
-func readKnown(t *testing.T) map[string]bool {
+// readKnown reads the patterns of the differences that are understood.
+func readKnown(t *testing.T) []*regexp.Regexp {
 	f, err := os.Open("testdata/known.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	known := map[string]bool{}
+	var known []*regexp.Regexp
 	for s := bufio.NewScanner(f); s.Scan(); {
 		if line := s.Text(); line != "" && !strings.HasPrefix(line, "#") {
-			known[line] = true
+			known = append(known, regexp.MustCompile("^"+line+"$"))
 		}
 	}
 	return known
@@ -105,6 +109,7 @@ func (c *comparison) one(t *testing.T) {
 		c.found.add(c.kind.Kind, "default "+where(d), d)
 		return
 	}
+	c.row(t, ours)
 	errs := c.create(t, ours)
 	if len(errs) > 0 {
 		return
@@ -192,6 +197,31 @@ func (c *comparison) update(t *testing.T, old client.Object) {
 	}
 	if d := firstDifference(withoutMeta(obj), withoutMeta(stored.(client.Object))); d != "" {
 		c.found.add(c.kind.Kind, "prepare update "+where(d), d)
+	}
+}
+
+// row compares the lines that kubectl get prints.
+func (c *comparison) row(t *testing.T, obj client.Object) {
+	if obj = copyOf(obj); c.IntN(3) == 0 {
+		now := metav1.Now()
+		obj.SetDeletionTimestamp(&now)
+	}
+	table, err := c.theirs.table(obj)
+	if err != nil || len(table.Rows) != 1 {
+		t.Fatalf("%s: %v", c.kind.Kind, err)
+	}
+	cells := c.kind.Row(obj, time.Now())
+	if len(cells) != len(c.kind.Columns) || len(cells) != len(table.Rows[0].Cells) {
+		t.Fatalf("%s: %d cells, %d columns, Kubernetes %d", c.kind.Kind, len(cells), len(c.kind.Columns), len(table.Rows[0].Cells))
+	}
+	for i, col := range table.ColumnDefinitions {
+		own := c.kind.Columns[i]
+		if own.Name != col.Name || own.Type != col.Type || own.Format != col.Format || own.Priority != col.Priority {
+			c.found.add(c.kind.Kind, "column "+col.Name, fmt.Sprintf("%+v, Kubernetes %+v", own, col))
+		}
+		if a, b := fmt.Sprint(cells[i]), fmt.Sprint(table.Rows[0].Cells[i]); a != b {
+			c.found.add(c.kind.Kind, "cell "+col.Name, fmt.Sprintf("%q, Kubernetes %q\n%s", a, b, text(obj)))
+		}
 	}
 }
 

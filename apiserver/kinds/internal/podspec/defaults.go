@@ -40,7 +40,7 @@ func DefaultPod(p *corev1.Pod) {
 		}
 	}
 	setIfNil(&s.EnableServiceLinks, corev1.DefaultEnableServiceLinks)
-	defaultIPs(&p.Status)
+	defaultStatus(&p.Status)
 }
 
 // EachContainer calls f for each init, ordinary and ephemeral container; what f changes stays.
@@ -73,6 +73,22 @@ func requestLimits(r *corev1.ResourceRequirements) {
 func hostPorts(ports []corev1.ContainerPort) {
 	for i := range ports {
 		setIfEmpty(&ports[i].HostPort, ports[i].ContainerPort)
+	}
+}
+
+func defaultStatus(s *corev1.PodStatus) {
+	defaultIPs(s)
+	RoundResources(s.AllocatedResources)
+	if s.Resources != nil {
+		defaultResources(s.Resources)
+	}
+	for _, list := range [][]corev1.ContainerStatus{s.InitContainerStatuses, s.ContainerStatuses, s.EphemeralContainerStatuses} {
+		for i := range list {
+			RoundResources(list[i].AllocatedResources)
+			if list[i].Resources != nil {
+				defaultResources(list[i].Resources)
+			}
+		}
 	}
 }
 

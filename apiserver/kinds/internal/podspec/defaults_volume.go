@@ -1,10 +1,6 @@
 package podspec
 
-import (
-	"reflect"
-
-	corev1 "k8s.io/api/core/v1"
-)
+import corev1 "k8s.io/api/core/v1"
 
 const hour = int64(3600)
 
@@ -77,16 +73,4 @@ func defaultNetworkVolume(v *corev1.VolumeSource) {
 		setIfEmpty(&v.ScaleIO.StorageMode, "ThinProvisioned")
 		setIfEmpty(&v.ScaleIO.FSType, "xfs")
 	}
-}
-
-// sourceCount returns how many sources a volume names.
-func sourceCount(v *corev1.VolumeSource) int {
-	n := 0
-	r := reflect.ValueOf(v).Elem()
-	for i := range r.NumField() {
-		if !r.Field(i).IsNil() {
-			n++
-		}
-	}
-	return n
 }

@@ -1,25 +1,111 @@
 package podspec
 
 import (
-	"maps"
-	"slices"
-
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	helper "k8s.io/component-helpers/resource"
-
-	"github.com/inboard/inboard/apiserver/kinds/internal/check"
 )
 
 // DropDisabled clears the fields that Kubernetes 1.37 has but does not use by default.
 func DropDisabled(s *corev1.PodSpec) {
 	s.SchedulingGroup = nil
 	s.EvictionResponders = nil
+	for i := range s.Volumes {
+		dropVolumeFields(&s.Volumes[i].VolumeSource)
+	}
+	EachContainer(s, dropContainerFields)
+}
+
+func dropContainerFields(c *corev1.Container) {
+	for i := range c.VolumeMounts {
+		c.VolumeMounts[i].BindMountOptions = nil
+	}
+	for _, p := range []*corev1.Probe{c.LivenessProbe, c.ReadinessProbe, c.StartupProbe} {
+		if p != nil && p.HTTPGet != nil {
+			p.HTTPGet.Protocol = nil
+		}
+		if p != nil && p.GRPC != nil {
+			p.GRPC.Mode = nil
+		}
+	}
+	l := c.Lifecycle
+	if l == nil {
+		return
+	}
+	for _, h := range []*corev1.LifecycleHandler{l.PostStart, l.PreStop} {
+		if h != nil && h.HTTPGet != nil {
+			h.HTTPGet.Protocol = nil
+		}
+	}
+	if l.StopSignal != nil {
+		l.StopSignal = nil
+		if *l == (corev1.Lifecycle{}) {
+			c.Lifecycle = nil
+		}
+	}
+}
+
+func dropVolumeFields(v *corev1.VolumeSource) {
+	if v.EmptyDir != nil {
+		v.EmptyDir.Mode = nil
+	}
+	if v.Secret != nil {
+		v.Secret.DefaultUser = nil
+		dropUsers(v.Secret.Items)
+	}
+	if v.ConfigMap != nil {
+		v.ConfigMap.DefaultUser = nil
+		dropUsers(v.ConfigMap.Items)
+	}
+	if v.DownwardAPI != nil {
+		v.DownwardAPI.DefaultUser = nil
+		dropFileUsers(v.DownwardAPI.Items)
+	}
+	if v.Projected != nil {
+		v.Projected.DefaultUser = nil
+		for i := range v.Projected.Sources {
+			dropProjectedUsers(&v.Projected.Sources[i])
+		}
+	}
+}
+
+func dropProjectedUsers(s *corev1.VolumeProjection) {
+	if s.Secret != nil {
+		dropUsers(s.Secret.Items)
+	}
+	if s.ConfigMap != nil {
+		dropUsers(s.ConfigMap.Items)
+	}
+	if s.DownwardAPI != nil {
+		dropFileUsers(s.DownwardAPI.Items)
+	}
+	if s.ServiceAccountToken != nil {
+		s.ServiceAccountToken.User = nil
+	}
+	if s.PodCertificate != nil {
+		s.PodCertificate.User = nil
+	}
+}
+
+func dropUsers(items []corev1.KeyToPath) {
+	for i := range items {
+		items[i].User = nil
+	}
+}
+
+func dropFileUsers(items []corev1.DownwardAPIVolumeFile) {
+	for i := range items {
+		items[i].User = nil
+	}
 }
 
 // MergeLabelKeys turns matchLabelKeys and mismatchLabelKeys into expressions of the selectors they
 // stand beside, with the values of the pod's own labels.
 func MergeLabelKeys(p *corev1.Pod) {
+	for i := range p.Spec.TopologySpreadConstraints {
+		if t := &p.Spec.TopologySpreadConstraints[i]; t.LabelSelector != nil {
+			mergeKeys(t.LabelSelector, t.MatchLabelKeys, metav1.LabelSelectorOpIn, p.Labels)
+		}
+	}
 	if a := p.Spec.Affinity; a != nil {
 		if a.PodAffinity != nil {
 			mergeTerms(a.PodAffinity.RequiredDuringSchedulingIgnoredDuringExecution, a.PodAffinity.PreferredDuringSchedulingIgnoredDuringExecution, p.Labels)
@@ -53,45 +139,4 @@ func mergeKeys(s *metav1.LabelSelector, keys []string, op metav1.LabelSelectorOp
 			s.MatchExpressions = append(s.MatchExpressions, metav1.LabelSelectorRequirement{Key: k, Operator: op, Values: []string{v}})
 		}
 	}
-}
-
-// DefaultPodResources fills in what a pod as a whole requests and limits, where it says some of it:
-// what its containers ask in sum, else its limits. See KEP-2837.
-func DefaultPodResources(p *corev1.Pod) {
-	r := p.Spec.Resources
-	if r == nil {
-		return
-	}
-	if len(r.Limits) > 0 || len(r.Requests) > 0 {
-		sums := helper.AggregateContainerLimits(p, helper.PodResourcesOptions{})
-		for _, name := range slices.Sorted(maps.Keys(sums)) {
-			if _, requested := r.Requests[name]; check.IsHugePages(name) && !requested {
-				setIfMissing(&r.Limits, name, sums)
-			}
-		}
-	}
-	if len(r.Limits) == 0 {
-		return
-	}
-	sums := helper.AggregateContainerRequests(p, helper.PodResourcesOptions{})
-	for name := range sums {
-		if helper.IsSupportedPodLevelResource(name) && check.CanOvercommit(name) {
-			setIfMissing(&r.Requests, name, sums)
-		}
-	}
-	for name := range r.Limits {
-		if helper.IsSupportedPodLevelResource(name) {
-			setIfMissing(&r.Requests, name, r.Limits)
-		}
-	}
-}
-
-func setIfMissing(list *corev1.ResourceList, name corev1.ResourceName, from corev1.ResourceList) {
-	if _, ok := (*list)[name]; ok {
-		return
-	}
-	if *list == nil {
-		*list = corev1.ResourceList{}
-	}
-	(*list)[name] = from[name].DeepCopy()
 }

@@ -3,7 +3,6 @@ package podspec
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -244,10 +243,10 @@ func (c *checker) tolerationValue(t *corev1.Toleration, path *field.Path) {
 		if t.Value != "" {
 			c.Invalid(operator, t.Value, "value must be empty when `operator` is 'Exists'")
 		}
-	case corev1.TolerationOpLt, corev1.TolerationOpGt:
-		if _, err := strconv.ParseInt(t.Value, 10, 64); err != nil {
-			c.Invalid(path.Child("value"), t.Value, err.Error())
-		}
+	case corev1.TolerationOpLt, corev1.TolerationOpGt: // off in Kubernetes by default
+		c.Add(field.NotSupported(operator, t.Operator, []corev1.TolerationOperator{
+			corev1.TolerationOpEqual, corev1.TolerationOpExists, corev1.TolerationOpLt, corev1.TolerationOpGt,
+		}))
 	default:
 		check.Supported(&c.List, operator, t.Operator, corev1.TolerationOpEqual, corev1.TolerationOpExists)
 	}

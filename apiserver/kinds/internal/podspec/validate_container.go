@@ -27,7 +27,7 @@ func (c *checker) containers(path *field.Path) {
 		names[ctr.Name] = true
 		c.lifecycle(ctr, p)
 		c.probes(ctr, p)
-		c.restartRules(ctr, p)
+		c.restartRules(ctr, true, p)
 	}
 	c.uniqueHostPorts(c.spec.Containers, path)
 }
@@ -44,7 +44,7 @@ func (c *checker) initContainers(path *field.Path) {
 	for i := range c.spec.InitContainers {
 		ctr, p := &c.spec.InitContainers[i], path.Index(i)
 		c.container(ctr, p)
-		c.restartRules(ctr, p)
+		c.restartRules(ctr, false, p)
 		if names[ctr.Name] {
 			c.Add(field.Duplicate(p.Child("name"), ctr.Name))
 		} else if ctr.Name != "" {

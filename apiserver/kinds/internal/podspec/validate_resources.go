@@ -131,12 +131,15 @@ func (c *checker) resizePolicy(policies []corev1.ContainerResizePolicy, path *fi
 	}
 }
 
-// restartRules checks the restart policy of a single container.
-func (c *checker) restartRules(ctr *corev1.Container, path *field.Path) {
+// restartRules checks the restart policy of a single container, ordinary or init.
+func (c *checker) restartRules(ctr *corev1.Container, ordinary bool, path *field.Path) {
 	policy, rules := ctr.RestartPolicy, ctr.RestartPolicyRules
 	if policy == nil {
 		if len(rules) > 0 {
 			c.Required(path.Child("restartPolicy"), "must specify restartPolicy when restart rules are used")
+		}
+		if !ordinary {
+			return
 		}
 	} else {
 		check.Supported(&c.List, path.Child("restartPolicy"), *policy,

@@ -1,6 +1,7 @@
 package podspec
 
 import (
+	"cmp"
 	"path"
 	"strings"
 
@@ -53,57 +54,32 @@ func (c *checker) createsClaim(name string) bool {
 	return false
 }
 
-// volumeSource asks for exactly one source. It checks the first of them.
+// extraNames are the names under which Kubernetes refuses a second source, where they differ.
+var extraNames = map[string]string{
+	"persistentDisk": "gcePersistentDisk", "cephfs": "cephFS", "downwardAPI": "downwarAPI",
+}
+
+// source is one field of a volume source.
+type source struct {
+	name  string
+	set   bool
+	check func(path *field.Path)
+}
+
+// volumeSource asks for exactly one source, and checks the first there is.
 func (c *checker) volumeSource(v *corev1.VolumeSource, name string, path *field.Path) {
 	n := 0
-	one := func(set bool, name string, f func(*field.Path)) {
+	for _, s := range c.ordered(v, name) {
 		switch {
-		case !set:
+		case !s.set:
 		case n > 0:
-			c.Forbidden(path.Child(name), oneTypeAlready)
+			c.Forbidden(path.Child(cmp.Or(extraNames[s.name], s.name)), oneTypeAlready)
 		default:
 			n++
-			f(path.Child(name))
+			s.check(path.Child(s.name))
 		}
 	}
-	one(v.EmptyDir != nil, "emptyDir", func(path *field.Path) {
-		if q := v.EmptyDir.SizeLimit; q != nil && q.Sign() < 0 {
-			c.Forbidden(path.Child("sizeLimit"), "SizeLimit field must be a valid resource quantity")
-		}
-	})
-	one(v.HostPath != nil, "hostPath", func(path *field.Path) { c.hostPath(v.HostPath, path) })
-	c.rareSources(v, one)
-	one(v.Secret != nil, "secret", func(path *field.Path) {
-		s := v.Secret
-		c.needed(s.SecretName, path.Child("secretName"))
-		c.mode(s.DefaultMode, path.Child("defaultMode"))
-		c.items(s.Items, path.Child("items"))
-	})
-	one(v.PersistentVolumeClaim != nil, "persistentVolumeClaim", func(path *field.Path) {
-		c.needed(v.PersistentVolumeClaim.ClaimName, path.Child("claimName"))
-	})
-	one(v.ConfigMap != nil, "configMap", func(path *field.Path) {
-		s := v.ConfigMap
-		c.needed(s.Name, path.Child("name"))
-		c.mode(s.DefaultMode, path.Child("defaultMode"))
-		c.items(s.Items, path.Child("items"))
-	})
-	one(v.DownwardAPI != nil, "downwardAPI", func(path *field.Path) {
-		c.mode(v.DownwardAPI.DefaultMode, path.Child("defaultMode"))
-		for i := range v.DownwardAPI.Items {
-			c.downwardFile(&v.DownwardAPI.Items[i], path)
-		}
-	})
-	one(v.Projected != nil, "projected", func(path *field.Path) { c.projected(v.Projected, path) })
-	one(v.CSI != nil, "csi", func(path *field.Path) { c.csi(v.CSI, path) })
-	one(v.Ephemeral != nil, "ephemeral", func(path *field.Path) { c.ephemeral(v.Ephemeral, name, path) })
-	one(v.Image != nil, "image", func(path *field.Path) {
-		if c.meta != nil {
-			c.needed(v.Image.Reference, path.Child("reference"))
-		}
-		c.pullPolicy(v.Image.PullPolicy, path.Child("pullPolicy"))
-	})
-	if n == 0 && sourceCount(v) == 0 {
+	if n == 0 {
 		c.Required(path, "must specify a volume type")
 	}
 }
