@@ -9,8 +9,14 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) *store.Store {
-		// Small bounds, so that snapshots and new segments come in between.
-		return open(t, raft.Config{Dir: t.TempDir(), SnapshotEntries: 100, SegmentBytes: 64 << 10}).Store()
-	})
+	storetest.Run(t, openSmall)
+}
+
+func TestScripts(t *testing.T) {
+	storetest.RunScripts(t, "../storetest/testdata", openSmall)
+}
+
+// openSmall opens a store with small bounds, so that snapshots and new segments come in between.
+func openSmall(t *testing.T) *store.Store {
+	return open(t, raft.Config{Dir: t.TempDir(), SnapshotEntries: 100, SegmentBytes: 64 << 10}).Store()
 }

@@ -21,3 +21,14 @@ func TestMemory(t *testing.T) {
 		return s
 	})
 }
+
+func TestScripts(t *testing.T) {
+	storetest.RunScripts(t, "testdata", func(t *testing.T) *store.Store {
+		s, err := store.Open(store.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		return s
+	})
+}

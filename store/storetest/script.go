@@ -1,0 +1,184 @@
+package storetest
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+
+	"github.com/inboard/inboard/store"
+)
+
+// RunScripts runs the scripts in a directory, each on a store of its own. The commands:
+//
+//	txn                 a transaction: lines "if KEY version|create|mod|value =|!=|<|> X", "put KEY VALUE",
+//	                    "delete KEY|PREFIX*", "get KEY|PREFIX*", and "else" before the other branch
+//	get KEY|PREFIX* [rev=N] [limit=N]
+//	watch NAME KEY|PREFIX* [from=N]
+//	next NAME           all that the watcher has to say
+//	compact REVISION
+func RunScripts(t *testing.T, dir string, open Opener) {
+	datadriven.Walk(t, dir, func(t *testing.T, path string) {
+		s := script{t: t, store: open(t), watchers: map[string]*store.Watcher{}}
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			out, err := s.run(d)
+			if err != nil {
+				out += "error: " + err.Error() + "\n"
+			}
+			return out
+		})
+	})
+}
+
+type script struct {
+	t        *testing.T
+	store    *store.Store
+	watchers map[string]*store.Watcher
+}
+
+func (s *script) run(d *datadriven.TestData) (string, error) {
+	arg := func(i int) string {
+		if i >= len(d.CmdArgs) {
+			d.Fatalf(s.t, "%s needs %d arguments", d.Cmd, i+1)
+		}
+		return d.CmdArgs[i].Key
+	}
+	switch d.Cmd {
+	case "txn":
+		return s.txn(d.Input)
+	case "get":
+		r := store.Range{}
+		r.Key, r.End = span(arg(0))
+		d.MaybeScanArgs(s.t, "rev", &r.Revision)
+		d.MaybeScanArgs(s.t, "limit", &r.Limit)
+		return s.get(r)
+	case "watch":
+		cfg := store.WatchConfig{Prev: true}
+		cfg.Key, cfg.End = span(arg(1))
+		d.MaybeScanArgs(s.t, "from", &cfg.Revision)
+		w, err := s.store.Watch(cfg)
+		if err == nil {
+			s.watchers[arg(0)] = w
+			s.t.Cleanup(w.Close)
+		}
+		return "", err
+	case "next":
+		return s.next(s.watchers[arg(0)])
+	case "compact":
+		rev, err := strconv.ParseInt(arg(0), 10, 64)
+		if err != nil {
+			return "", err
+		}
+		return "", s.store.Compact(s.t.Context(), rev)
+	}
+	d.Fatalf(s.t, "unknown command %q", d.Cmd)
+	return "", nil
+}
+
+func span(arg string) (key, end string) {
+	if prefix, ok := strings.CutSuffix(arg, "*"); ok {
+		return prefix, store.PrefixEnd(prefix)
+	}
+	return arg, ""
+}
+
+func (s *script) txn(text string) (string, error) {
+	var t store.Txn
+	ops := &t.Then
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		switch f[0] {
+		case "if":
+			t.If = append(t.If, condition(f[1:]))
+		case "else":
+			ops = &t.Else
+		case "put":
+			*ops = append(*ops, store.OpPut(f[1], []byte(strings.Join(f[2:], " "))))
+		case "delete":
+			key, end := span(f[1])
+			*ops = append(*ops, store.Op{Type: store.TypeDelete, Key: key, End: end})
+		case "get":
+			key, end := span(f[1])
+			*ops = append(*ops, store.Op{Type: store.TypeGet, Key: key, End: end})
+		default:
+			return "", fmt.Errorf("unknown line %q", line)
+		}
+	}
+	res, err := s.store.Txn(s.t.Context(), t)
+	if err != nil {
+		return "", err
+	}
+	if ops = &t.Then; !res.Succeeded {
+		ops = &t.Else
+	}
+	out := fmt.Sprintf("revision %d", res.Revision)
+	if len(t.If) > 0 {
+		out += map[bool]string{true: ", the conditions hold", false: ", a condition does not hold"}[res.Succeeded]
+	}
+	out += "\n"
+	for i, r := range res.Results {
+		switch (*ops)[i].Type {
+		case store.TypeGet:
+			out += lines(r.Entries)
+		case store.TypeDelete:
+			out += fmt.Sprintf("%d deleted\n", r.Count)
+		}
+	}
+	return out, nil
+}
+
+func condition(f []string) store.Compare {
+	c := store.Compare{Key: f[0]}
+	c.Target = map[string]store.CompareTarget{
+		"version": store.TargetVersion, "create": store.TargetCreateRevision, "mod": store.TargetModRevision, "value": store.TargetValue,
+	}[f[1]]
+	c.Result = map[string]store.CompareResult{"=": store.Equal, "!=": store.NotEqual, "<": store.Less, ">": store.Greater}[f[2]]
+	c.Value = []byte(f[3])
+	c.Number, _ = strconv.ParseInt(f[3], 10, 64)
+	return c
+}
+
+func (s *script) get(r store.Range) (string, error) {
+	res, err := s.store.Range(s.t.Context(), r)
+	if err != nil {
+		return "", err
+	}
+	out := fmt.Sprintf("at revision %d", res.Revision)
+	if res.More {
+		out += fmt.Sprintf(", %d of %d", len(res.Entries), res.Count)
+	}
+	return out + "\n" + lines(res.Entries), nil
+}
+
+func (s *script) next(w *store.Watcher) (string, error) {
+	out := ""
+	for {
+		b, err := nextOrNothing(s.t, w)
+		if err != nil {
+			return out, err
+		}
+		if b.Revision == 0 {
+			return out + fmt.Sprintf("nothing more up to revision %d\n", w.Progress()), nil
+		}
+		for _, ev := range b.Events {
+			switch {
+			case ev.Type == store.EventDelete:
+				out += fmt.Sprintf("%d: delete %s, was %s\n", b.Revision, ev.Entry.Key, ev.Prev.Value)
+			case ev.Prev != nil:
+				out += fmt.Sprintf("%d: put %s = %s, was %s\n", b.Revision, ev.Entry.Key, ev.Entry.Value, ev.Prev.Value)
+			default:
+				out += fmt.Sprintf("%d: create %s = %s\n", b.Revision, ev.Entry.Key, ev.Entry.Value)
+			}
+		}
+	}
+}
+
+func lines(entries []*store.Entry) string {
+	out := ""
+	for _, e := range entries {
+		out += fmt.Sprintf("%s = %s (created in %d, changed in %d, version %d)\n", e.Key, e.Value, e.CreateRevision, e.ModRevision, e.Version)
+	}
+	return out
+}
