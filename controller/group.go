@@ -29,7 +29,7 @@ type Recorder interface {
 }
 
 // Group runs controllers that share one view for each kind that any of them watches. Add
-// everything, then Run.
+// everything, from one goroutine, then Run.
 type Group struct {
 	cfg   GroupConfig
 	log   *slog.Logger
@@ -89,13 +89,15 @@ func (g *Group) Add(cfg Config) (*Controller, error) {
 		ready:   make(chan struct{}),
 		pending: map[Key]struct{}{},
 	}
-	g.controllers = append(g.controllers, c)
 	g.mu.Unlock()
 	for _, s := range cfg.Sources {
 		if err := s.bind(g, c); err != nil {
 			return nil, fmt.Errorf("controller %s: %w", cfg.Name, err)
 		}
 	}
+	g.mu.Lock()
+	g.controllers = append(g.controllers, c)
+	g.mu.Unlock()
 	return c, nil
 }
 
