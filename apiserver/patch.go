@@ -133,6 +133,17 @@ func newJSONPatcher(patch []byte) (patcher, error) {
 	}, nil
 }
 
+// contained applies a patch, and makes an error of a panic: the patch libraries have some, for patches
+// such as a "replace" without a value.
+func contained(apply patcher, doc []byte, sample runtime.Object) (out []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = badRequest("the patch can't be applied: it is malformed (%v)", p)
+		}
+	}()
+	return apply(doc, sample)
+}
+
 // patched returns the object that the patch makes of what the request names.
 func (s *Server) patched(rq *request, apply patcher, old client.Object, fieldValidation string) (runtime.Object, error) {
 	before, err := s.view(rq, old)
@@ -143,7 +154,7 @@ func (s *Server) patched(rq *request, apply patcher, old client.Object, fieldVal
 	if err != nil {
 		return nil, apierrors.NewInternalError(err)
 	}
-	after, err := apply(doc, before)
+	after, err := contained(apply, doc, before)
 	switch {
 	case errors.Is(err, mergepatch.ErrBadJSONDoc), errors.Is(err, mergepatch.ErrBadPatchFormatForPrimitiveList),
 		errors.Is(err, mergepatch.ErrBadPatchFormatForRetainKeys), errors.Is(err, mergepatch.ErrBadPatchFormatForSetElementOrderList),
