@@ -4,7 +4,7 @@
 export GOFLAGS := -tags=seccomp
 TOOL := GOFLAGS= go tool -modfile=internal/tools/go.mod
 
-.PHONY: run build test setup-run setup-test lint unit bench clean
+.PHONY: run build kubectl test setup-run setup-test lint unit bench clean
 
 ## run: start a whole cluster with a demo in it; ARGS="-dir /var/lib/inboard -demo=false"
 run: setup-run
@@ -14,6 +14,10 @@ run: setup-run
 ## build: the example programs, in bin
 build: setup-run
 	@go build -o bin/ ./examples/...
+
+## kubectl: the real kubectl, into bin
+kubectl:
+	@mkdir -p bin && cd internal/kubectl && GOFLAGS= go build -o ../../bin/kubectl .
 
 ## test: all that CI runs
 test: setup-test lint unit
