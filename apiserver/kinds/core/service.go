@@ -49,7 +49,10 @@ func serviceRow(o *corev1.Service, now time.Time) []any {
 func serviceExternal(o *corev1.Service) string {
 	switch o.Spec.Type {
 	case corev1.ServiceTypeClusterIP, corev1.ServiceTypeNodePort:
-		return row.None(strings.Join(o.Spec.ExternalIPs, ","))
+		if len(o.Spec.ExternalIPs) == 0 {
+			return "<none>"
+		}
+		return strings.Join(o.Spec.ExternalIPs, ",")
 	case corev1.ServiceTypeLoadBalancer:
 		return row.Or(strings.Join(append(ingressNames(o), o.Spec.ExternalIPs...), ","), "<pending>")
 	case corev1.ServiceTypeExternalName:
