@@ -173,7 +173,7 @@ func TestFlushIsSeen(t *testing.T) {
 		"iptables -t nat -D PREROUTING -j INBOARD-SERVICES",
 		"iptables -t filter -D FORWARD -j INBOARD-FORWARD",
 		"echo '*nat\nCOMMIT' | iptables-restore",
-		"nft flush ruleset 2>/dev/null || { iptables -t nat -F; iptables -F; }",
+		"if iptables --version | grep -q nf_tables && command -v nft; then nft flush ruleset; else iptables -t nat -F; fi",
 	} {
 		if ok, err := a.Intact(ctx, rules); !ok || err != nil {
 			t.Fatalf("before %q: intact %v, %v", command, ok, err)

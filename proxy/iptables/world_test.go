@@ -284,8 +284,11 @@ func saved(t fataler) string {
 	}
 	var keep []string
 	for line := range strings.Lines(string(out)) {
+		if line = strings.TrimRight(line, "\n"); strings.HasPrefix(line, ":") {
+			line = line[:strings.LastIndex(line, " [")]
+		}
 		if !strings.HasPrefix(line, "#") {
-			keep = append(keep, strings.TrimRight(line, "\n"))
+			keep = append(keep, line)
 		}
 	}
 	return strings.Join(keep, "\n")
