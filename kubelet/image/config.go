@@ -59,7 +59,7 @@ func (c Config) withDefaults() Config {
 
 func (c Config) validate() error {
 	for host, base := range c.Mirrors {
-		if !hostPattern.MatchString(host) {
+		if !compiled().host.MatchString(host) {
 			return fmt.Errorf("image: Config.Mirrors: %q is not a registry's host[:port]", host)
 		}
 		u, err := url.Parse(base)

@@ -120,7 +120,7 @@ func describe(img v1.Image) (*record, []v1.Layer, error) {
 	}
 	r := &record{ID: id.String(), Config: cfg.Config, Sizes: map[string]int64{}}
 	for _, d := range cfg.RootFS.DiffIDs {
-		if !digestPattern.MatchString(d.String()) {
+		if !compiled().digest.MatchString(d.String()) {
 			return nil, nil, fmt.Errorf("the configuration names a malformed layer %q", d)
 		}
 		r.Layers = append(r.Layers, d.String())

@@ -140,11 +140,11 @@ func (s *Store) loadRecord(file string) (*record, error) {
 	if err := json.Unmarshal(data, r); err != nil {
 		return nil, err
 	}
-	if !digestPattern.MatchString(r.ID) || s.recordPath(r.ID) != file {
+	if !compiled().digest.MatchString(r.ID) || s.recordPath(r.ID) != file {
 		return nil, fmt.Errorf("the record's id %q is not its file's", r.ID)
 	}
 	for _, l := range r.Layers {
-		if !digestPattern.MatchString(l) {
+		if !compiled().digest.MatchString(l) {
 			return nil, fmt.Errorf("malformed layer %q", l)
 		}
 		if _, err := os.Stat(s.layerDir(l)); err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/inboard/inboard/kubelet"
 )
@@ -28,12 +29,22 @@ const (
 	maxNameBytes = 255
 )
 
-var (
-	hostPattern   = regexp.MustCompile(`^(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[a-fA-F0-9:]+\])(?::[0-9]{1,5})?$`)
-	pathPattern   = regexp.MustCompile(`^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*$`)
-	tagPattern    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
-	digestPattern = regexp.MustCompile(`^sha256:[a-f0-9]{64}$`)
-)
+// patterns are compiled when they are first needed: a container's start is a start of the program,
+// too, and pays for what happens before main.
+type patterns struct{ host, path, tag, digest *regexp.Regexp }
+
+var compiled = sync.OnceValue(func() patterns {
+	const (
+		label     = `[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?`
+		component = `[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*`
+	)
+	return patterns{
+		host:   regexp.MustCompile(`^(?:` + label + `(?:\.` + label + `)*|\[[a-fA-F0-9:]+\])(?::[0-9]{1,5})?$`),
+		path:   regexp.MustCompile(`^` + component + `(?:/` + component + `)*$`),
+		tag:    regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`),
+		digest: regexp.MustCompile(`^sha256:[a-f0-9]{64}$`),
+	}
+})
 
 // ParseReference normalizes and checks a reference. Errors are kubelet.ErrInvalidImageName.
 func ParseReference(s string) (Reference, error) {
@@ -41,21 +52,21 @@ func ParseReference(s string) (Reference, error) {
 	rest := s
 	if at := strings.IndexByte(rest, '@'); at >= 0 {
 		rest, r.Digest = rest[:at], rest[at+1:]
-		if !digestPattern.MatchString(r.Digest) {
+		if !compiled().digest.MatchString(r.Digest) {
 			return r, invalidName(s, "the digest must be sha256: and 64 hexadecimal digits")
 		}
 	}
 	if colon := strings.LastIndexByte(rest, ':'); colon > strings.LastIndexByte(rest, '/') {
 		rest, r.Tag = rest[:colon], rest[colon+1:]
-		if !tagPattern.MatchString(r.Tag) {
+		if !compiled().tag.MatchString(r.Tag) {
 			return r, invalidName(s, "the tag is malformed")
 		}
 	}
 	r.Host, r.Path = splitHost(rest)
-	if !hostPattern.MatchString(r.Host) {
+	if !compiled().host.MatchString(r.Host) {
 		return r, invalidName(s, "the registry is malformed")
 	}
-	if !pathPattern.MatchString(r.Path) {
+	if !compiled().path.MatchString(r.Path) {
 		return r, invalidName(s, pathProblem(r.Path))
 	}
 	if len(r.Host)+1+len(r.Path) > maxNameBytes {

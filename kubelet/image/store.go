@@ -171,7 +171,7 @@ func (s *Store) find(ref string) (*record, error) {
 	if r, ok := s.images[ref]; ok {
 		return r, nil
 	}
-	if digestPattern.MatchString(ref) {
+	if compiled().digest.MatchString(ref) {
 		return nil, notPresent(ref)
 	}
 	parsed, err := ParseReference(ref)

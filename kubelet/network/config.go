@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"regexp"
+	"strings"
 )
 
 // Config describes a Network.
@@ -27,7 +27,13 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-var linkName = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,15}$`)
+// isLinkName accepts fewer names than the kernel does, which allows all but a few characters.
+func isLinkName(s string) bool {
+	odd := strings.IndexFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.')
+	})
+	return odd < 0 && len(s) >= 1 && len(s) <= 15 && s != "." && s != ".."
+}
 
 func (c Config) withDefaults() Config {
 	if !c.PodCIDR.IsValid() {
@@ -46,7 +52,7 @@ func (c Config) validate() error {
 	if c.Owner == "" {
 		return fmt.Errorf("network: Config.Owner must be set")
 	}
-	if c.Bridge != "" && (!linkName.MatchString(c.Bridge) || c.Bridge == "." || c.Bridge == "..") {
+	if c.Bridge != "" && !isLinkName(c.Bridge) {
 		return fmt.Errorf("network: Config.Bridge: %q is not a name of a link: 1 to 15 letters, digits, '-', '_' or '.'", c.Bridge)
 	}
 	if !c.PodCIDR.Addr().Is4() || c.PodCIDR.Bits() < 8 || c.PodCIDR.Bits() > 29 {

@@ -2,6 +2,7 @@ package runc_test
 
 import (
 	"context"
+	"runtime"
 	"testing"
 
 	"github.com/inboard/inboard/kubelet"
@@ -67,4 +68,28 @@ func BenchmarkStart(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkMemory measures what a running container costs the program: the container's own
+// processes are not counted.
+func BenchmarkMemory(b *testing.B) {
+	r := open(b, runc.Config{})
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapInuse + m.StackInuse
+	}
+	const containers = 20
+	for b.Loop() {
+		before := heap()
+		sb := runSandbox(b, r, nil)
+		for range containers {
+			start(b, r, sb, nil, "wait")
+		}
+		b.ReportMetric(float64(heap()-before)/containers/1024, "KiB/container")
+		if err := r.RemoveSandbox(context.Background(), sb.ID); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
