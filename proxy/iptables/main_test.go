@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 		}
 		goleak.VerifyTestMain(m)
 	case os.Geteuid() != 0:
-		os.Exit(m.Run()) // those that need root skip
+		goleak.VerifyTestMain(m) // those that need root skip
 	default:
 		os.Exit(reexec())
 	}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"go.uber.org/goleak"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/inboard/inboard/apiserver"
+	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/apiserver/kinds"
+	"github.com/inboard/inboard/apiserver/pki"
+	"github.com/inboard/inboard/proxy"
+	"github.com/inboard/inboard/store"
+)
+
+const inside = "INBOARD_TEST_IN_OWN_NETNS"
+
+// TestMain runs the tests in a network namespace of their own, where there is root.
+func TestMain(m *testing.M) {
+	if os.Getenv(inside) != "" || os.Geteuid() != 0 {
+		goleak.VerifyTestMain(m)
+		return
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Env = append(os.Environ(), inside+"=1")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// serve starts an API server on a loopback port and returns it with a kubeconfig of the user
+// system:kube-proxy.
+func serve(t *testing.T) (client.Interface, string) {
+	t.Helper()
+	st, err := store.Open(store.Config{})
+	check(t, err)
+	s, err := apiserver.New(apiserver.Config{Store: st, Kinds: kinds.All()})
+	check(t, err)
+	ca, err := pki.New("test")
+	check(t, err)
+	serving, err := ca.Server("127.0.0.1")
+	check(t, err)
+	own, err := ca.Client("system:kube-proxy")
+	check(t, err)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 2)
+	go func() { done <- s.Run(ctx) }()
+	go func() { done <- s.Serve(ctx, ln, ca.ServerTLS(serving)) }()
+	t.Cleanup(func() {
+		cancel()
+		check(t, <-done)
+		check(t, <-done)
+		check(t, st.Close())
+	})
+	<-s.Ready()
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	check(t, pki.Kubeconfig{Server: "https://" + ln.Addr().String(), Authority: ca.CertificatePEM(), Client: own}.Write(path))
+	return s.Client(apiserver.Identity{User: "admin", Groups: []string{apiserver.GroupMasters}}), path
+}
+
+// TestOverHTTPS: with nothing but a kubeconfig, services become rules, which are gone at the end.
+func TestOverHTTPS(t *testing.T) {
+	if os.Getenv(inside) == "" {
+		t.Skip("needs root: it changes rules in a network namespace of its own")
+	}
+	if _, err := exec.LookPath("iptables-save"); err != nil {
+		t.Skip("needs iptables:", err)
+	}
+	lo, err := netlink.LinkByName("lo")
+	check(t, err)
+	check(t, netlink.LinkSetUp(lo))
+	api, kubeconfig := serve(t)
+	_, err = client.For[*corev1.Service](api).Create(t.Context(), &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"},
+		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
+	})
+	check(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- run(ctx, kubeconfig, proxy.Config{NodeName: "here", ServiceCIDRs: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/16")}})
+	}()
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(saved(t), "default/web has no endpoints"); {
+		if time.Now().After(deadline) {
+			t.Fatalf("no rules after 20 s:\n%s", saved(t))
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	stop()
+	check(t, <-done)
+	if left := saved(t); strings.Contains(left, "INBOARD-") {
+		t.Errorf("left:\n%s", left)
+	}
+}
+
+func saved(t *testing.T) string {
+	t.Helper()
+	out, err := exec.Command("iptables-save").CombinedOutput()
+	check(t, err)
+	return string(out)
+}
+
+func TestWrongFlag(t *testing.T) {
+	var to []netip.Prefix
+	if err := prefix("-cluster-cidr", "10.244.0.0", &to); err == nil || !strings.Contains(err.Error(), "-cluster-cidr") {
+		t.Errorf("error %v", err)
+	}
+	if err := run(t.Context(), "/no/such/kubeconfig", proxy.Config{}); err == nil || !strings.Contains(err.Error(), "/no/such/kubeconfig") {
+		t.Errorf("error %v", err)
+	}
+}
