@@ -14,6 +14,8 @@ type logAdapter struct {
 	to      *slog.Logger
 	name    string
 	implied []any
+	// failed, when not nil, is told when the write-ahead log could not start its next file.
+	failed func(error)
 }
 
 var _ hclog.Logger = (*logAdapter)(nil)
@@ -37,7 +39,18 @@ func (a *logAdapter) Log(level hclog.Level, msg string, args ...any) {
 func (a *logAdapter) Trace(msg string, args ...any) { a.Log(hclog.Trace, msg, args...) }
 func (a *logAdapter) Debug(msg string, args ...any) { a.Log(hclog.Debug, msg, args...) }
 func (a *logAdapter) Warn(msg string, args ...any)  { a.Log(hclog.Warn, msg, args...) }
-func (a *logAdapter) Error(msg string, args ...any) { a.Log(hclog.Error, msg, args...) }
+
+func (a *logAdapter) Error(msg string, args ...any) {
+	a.Log(hclog.Error, msg, args...)
+	if a.failed == nil || msg != "rotate error" {
+		return
+	}
+	for _, arg := range args {
+		if err, ok := arg.(error); ok {
+			a.failed(err)
+		}
+	}
+}
 
 // Info logs at debug level: what raft deems worth telling about each election and snapshot is of no
 // interest to the user of a program with a store in it.
@@ -57,7 +70,7 @@ func (a *logAdapter) ImpliedArgs() []any { return a.implied }
 
 func (a *logAdapter) With(args ...any) hclog.Logger {
 	implied := append(append([]any(nil), a.implied...), args...)
-	return &logAdapter{to: a.to.With(args...), name: a.name, implied: implied}
+	return &logAdapter{to: a.to.With(args...), name: a.name, implied: implied, failed: a.failed}
 }
 
 func (a *logAdapter) Name() string { return a.name }
@@ -70,7 +83,7 @@ func (a *logAdapter) Named(name string) hclog.Logger {
 }
 
 func (a *logAdapter) ResetNamed(name string) hclog.Logger {
-	return &logAdapter{to: a.to, name: name, implied: a.implied}
+	return &logAdapter{to: a.to, name: name, implied: a.implied, failed: a.failed}
 }
 
 // SetLevel does nothing: the level is the slog handler's.

@@ -29,7 +29,7 @@ func (n *Node) lead() error {
 	if err := n.fsm.err(); err != nil {
 		return fmt.Errorf("raft: apply the log in %s: %w", n.cfg.Dir, err)
 	}
-	n.wg.Go(func() { n.keepLeading(leading) })
+	n.wg.Go(n.stopWhenFailed)
 	n.wg.Go(n.snapshotWhenFull)
 	return nil
 }
@@ -42,26 +42,14 @@ func (n *Node) elect() error {
 	return n.transport.TimeoutNow(raft.ServerID(n.cfg.ID), n.address, &req, &resp)
 }
 
-// keepLeading elects again when raft stepped down, as it does when the log could not be written.
-func (n *Node) keepLeading(leading <-chan bool) {
-	for {
-		select {
-		case <-n.stop:
-			return
-		case led := <-leading:
-			if led {
-				continue
-			}
-		}
-		n.cfg.Logger.Error("the store's log could not be written; trying again", "dir", n.cfg.Dir)
-		select {
-		case <-n.stop:
-			return
-		case <-time.After(100 * time.Millisecond):
-		}
-		if err := n.elect(); err != nil {
-			n.cfg.Logger.Debug("elect", "error", err)
-		}
+// stopWhenFailed stops raft when its log failed: it would stand for election again and again. What is
+// in the store can still be read.
+func (n *Node) stopWhenFailed() {
+	select {
+	case <-n.stop:
+	case <-n.log.failed:
+		n.cfg.Logger.Error("the store takes no more changes", "error", n.log.failure())
+		_ = n.raft.Shutdown().Error()
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 type Node struct {
 	cfg       Config
 	lock      *os.File
-	log       *wal.WAL
+	log       guardedLog
 	logMeta   logMeta // the log's; it does not close it itself
 	snapshots *raft.FileSnapshotStore
 	transport *raft.InmemTransport
@@ -80,7 +80,7 @@ func (n *Node) shutdown() error {
 		errs = append(errs, n.replica.Close())
 	}
 	n.wg.Wait()
-	if n.log != nil {
+	if n.log.WAL != nil {
 		errs = append(errs, n.log.Close())
 	}
 	errs = append(errs, n.logMeta.Close())
@@ -100,7 +100,10 @@ func (n *Node) openFiles() (err error) {
 		return err
 	}
 	logger := &logAdapter{to: n.cfg.Logger}
-	n.log, err = wal.Open(logDir, wal.WithLogger(logger), wal.WithSegmentSize(n.cfg.SegmentBytes), wal.WithMetaStore(&n.logMeta))
+	n.log.dir, n.log.failed = logDir, make(chan struct{})
+	// The log starts new files in the background and tells only its logger when that fails.
+	walLogger := &logAdapter{to: n.cfg.Logger, failed: n.log.fail}
+	n.log.WAL, err = wal.Open(logDir, wal.WithLogger(walLogger), wal.WithSegmentSize(n.cfg.SegmentBytes), wal.WithMetaStore(&n.logMeta))
 	if err != nil {
 		return fmt.Errorf("raft: open the log in %s: %w", logDir, err)
 	}
@@ -129,12 +132,12 @@ func (n *Node) openStore() error {
 // start starts raft on what was restored.
 func (n *Node) start() error {
 	rc := n.cfg.raft(&logAdapter{to: n.cfg.Logger})
-	r, err := raft.NewRaft(rc, n.fsm, n.log, n.log, n.snapshots, n.transport)
+	r, err := raft.NewRaft(rc, n.fsm, &n.log, n.log.WAL, n.snapshots, n.transport)
 	if err != nil {
 		return fmt.Errorf("raft: open the store in %s: %w", n.cfg.Dir, err)
 	}
 	n.raft = r
-	n.proposer.raft = r
+	n.proposer.raft, n.proposer.log = r, &n.log
 	for _, s := range r.GetConfiguration().Configuration().Servers {
 		if string(s.ID) == n.cfg.ID {
 			return nil

@@ -11,17 +11,27 @@ import (
 )
 
 // proposer is raft's log as the store's Proposer.
-type proposer struct{ raft *raft.Raft }
+type proposer struct {
+	raft *raft.Raft
+	log  *guardedLog
+}
 
 // Propose implements store.Proposer. It ends when the entry was applied or raft stops.
 func (p *proposer) Propose(ctx context.Context, command []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if err := p.log.failure(); err != nil {
+		return fmt.Errorf("%w: %w", store.ErrNoLeader, err)
+	}
 	err := p.raft.Apply(command, 0).Error()
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
+	}
+	if failure := p.log.failure(); failure != nil {
+		return fmt.Errorf("%w: %w", store.ErrUnknownOutcome, failure)
+	}
+	switch {
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
 		return fmt.Errorf("%w: %w", store.ErrNoLeader, err)
 	}

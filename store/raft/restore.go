@@ -120,7 +120,7 @@ func (n *Node) bootstrap() error {
 	}
 	voters := raft.Configuration{Servers: []raft.Server{{ID: raft.ServerID(n.cfg.ID), Address: n.address}}}
 	rc := n.cfg.raft(&logAdapter{to: n.cfg.Logger})
-	if err := raft.BootstrapCluster(rc, n.log, n.log, n.snapshots, n.transport, voters); err != nil {
+	if err := raft.BootstrapCluster(rc, &n.log, n.log.WAL, n.snapshots, n.transport, voters); err != nil {
 		return fmt.Errorf("raft: bootstrap: %w", err)
 	}
 	return nil

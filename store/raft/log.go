@@ -1,0 +1,53 @@
+package raft
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/hashicorp/raft"
+	wal "github.com/hashicorp/raft-wal"
+)
+
+// guardedLog is the write-ahead log, stopped at the first failure: what it knows of its files may be
+// wrong from then on, so nothing more may be written before it has been opened, and checked, again.
+type guardedLog struct {
+	*wal.WAL
+	dir string
+
+	once   sync.Once
+	failed chan struct{} // closed when err is set
+	err    error
+}
+
+// StoreLog implements raft.LogStore.
+func (g *guardedLog) StoreLog(l *raft.Log) error { return g.StoreLogs([]*raft.Log{l}) }
+
+// StoreLogs implements raft.LogStore.
+func (g *guardedLog) StoreLogs(logs []*raft.Log) error {
+	if err := g.failure(); err != nil {
+		return err
+	}
+	if err := g.WAL.StoreLogs(logs); err != nil {
+		g.fail(err)
+		return g.failure()
+	}
+	return nil
+}
+
+// fail stops the log; the first reason stays.
+func (g *guardedLog) fail(reason error) {
+	g.once.Do(func() {
+		g.err = fmt.Errorf("the log in %s cannot be written: %w; see to the disk and open the store again", g.dir, reason)
+		close(g.failed)
+	})
+}
+
+// failure is why the log is stopped, nil when it is not.
+func (g *guardedLog) failure() error {
+	select {
+	case <-g.failed:
+		return g.err
+	default:
+		return nil
+	}
+}
