@@ -96,8 +96,8 @@ func (NodeResourcesFit) Score(c *Cycle, _ any, n *NodeInfo) (int64, error) {
 			sum += share(allocatable-requested, allocatable)
 		}
 	}
-	free(addSaturated(n.NonZeroRequested.MilliCPU, c.Pod.NonZeroRequests.MilliCPU), n.Allocatable.MilliCPU)
-	free(addSaturated(n.NonZeroRequested.Memory, c.Pod.NonZeroRequests.Memory), n.Allocatable.Memory)
+	free(addSaturated(n.NonZeroRequested.MilliCPU, c.Pod.asked.MilliCPU), n.Allocatable.MilliCPU)
+	free(addSaturated(n.NonZeroRequested.Memory, c.Pod.asked.Memory), n.Allocatable.Memory)
 	if of == 0 {
 		return 0, nil
 	}

@@ -17,14 +17,16 @@ type PodInfo struct {
 	Pod *corev1.Pod
 	// Key identifies the pod: its UID or, when it has none, its namespace and name.
 	Key string
-	// Requests is what the pod needs; NonZeroRequests has the CPU and memory that scoring counts for
-	// it, with a least amount for each container that names none.
+	// Requests is what the pod needs; NonZeroRequests has the CPU and memory that scores count for it
+	// once it is on a node, with a least amount for each container that names none.
 	Requests, NonZeroRequests Resource
 	// Priority is spec.priority, or 0.
 	Priority int32
 	// Ports are the ports of the node that the pod takes.
 	Ports []HostPort
 
+	// asked is what NodeResourcesFit's score counts for it while it is being placed.
+	asked        Resource
 	nodeAffinity *nodeaffinity.RequiredNodeAffinity
 	// selectorOnly tells that nodeAffinity is spec.nodeSelector and no more.
 	selectorOnly     bool
@@ -50,7 +52,8 @@ type HostPort struct {
 // found unschedulable by Profile.Schedule, which then names the rule.
 func NewPodInfo(pod *corev1.Pod) *PodInfo {
 	p := &PodInfo{Pod: pod, Key: podKey(pod), Priority: corev1helpers.PodPriority(pod), Ports: hostPorts(pod)}
-	p.Requests, p.NonZeroRequests = requestsOf(pod)
+	r := requestsOf(pod)
+	p.Requests, p.NonZeroRequests, p.asked = r.exact, r.nonZero, r.asked
 	p.images = imagesOf(pod)
 	p.parseNodeAffinity()
 	if a := pod.Spec.Affinity; a != nil {

@@ -107,23 +107,51 @@ const (
 	defaultMemory   = 200 * 1024 * 1024
 )
 
-// requestsOf returns what the pod needs (containers, init containers, sidecars, overhead and
-// pod-level resources) and the same with a least amount for each container that names none.
-func requestsOf(pod *corev1.Pod) (exact, nonZero Resource) {
+// requests are what a pod needs: its containers, init containers, sidecars, overhead and pod-level
+// resources.
+type requests struct {
+	exact Resource
+	// nonZero has the CPU and memory that scores count for a pod on a node: at least the amounts
+	// above for each container that names none, unless the pod names some for all of them.
+	nonZero Resource
+	// asked is nonZero for the pod that is being placed. Pod-level resources do not count in it, as
+	// they do not for kube-scheduler's score.
+	asked Resource
+}
+
+func requestsOf(pod *corev1.Pod) (r requests) {
 	// A pod on a node counts for what the kubelet has allotted, which a resize may have changed.
-	placed := pod.Spec.NodeName != ""
-	opts := resourcehelper.PodResourcesOptions{UseStatusResources: placed}
-	exact = NewResource(resourcehelper.PodRequests(pod, opts))
-	if namesAll(pod.Spec.InitContainers) && namesAll(pod.Spec.Containers) {
-		return exact, Resource{MilliCPU: exact.MilliCPU, Memory: exact.Memory}
+	opts := resourcehelper.PodResourcesOptions{UseStatusResources: pod.Spec.NodeName != ""}
+	list := resourcehelper.PodRequests(pod, opts)
+	r.exact = NewResource(list)
+	podLevel := resourcehelper.IsPodLevelRequestsSet(pod)
+	if !podLevel && namesAll(pod.Spec.InitContainers) && namesAll(pod.Spec.Containers) {
+		r.nonZero = Resource{MilliCPU: r.exact.MilliCPU, Memory: r.exact.Memory}
+		r.asked = r.nonZero
+		return r
 	}
 	opts.NonMissingContainerRequests = corev1.ResourceList{
 		corev1.ResourceCPU:    *resource.NewMilliQuantity(defaultMilliCPU, resource.DecimalSI),
 		corev1.ResourceMemory: *resource.NewQuantity(defaultMemory, resource.BinarySI),
 	}
-	least := NewResource(resourcehelper.PodRequests(pod, opts))
-	nonZero = Resource{MilliCPU: least.MilliCPU, Memory: least.Memory}
-	return exact, nonZero
+	opts.SkipPodLevelResources = true
+	r.asked = computeOf(pod, opts)
+	if !podLevel {
+		r.nonZero = r.asked
+		return r
+	}
+	opts.SkipPodLevelResources = false
+	for name := range list {
+		delete(opts.NonMissingContainerRequests, name)
+	}
+	r.nonZero = computeOf(pod, opts)
+	return r
+}
+
+// computeOf returns the CPU and memory of the pod's requests.
+func computeOf(pod *corev1.Pod, opts resourcehelper.PodResourcesOptions) Resource {
+	r := NewResource(resourcehelper.PodRequests(pod, opts))
+	return Resource{MilliCPU: r.MilliCPU, Memory: r.Memory}
 }
 
 // namesAll tells whether all containers request CPU and memory.
