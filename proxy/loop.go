@@ -27,9 +27,9 @@ type family struct {
 // MinSyncPeriod of the last sync, are joined. It rests as long as the last sync took, within limits,
 // so that a stream of changes takes about half of one processor and no more.
 func (p *Proxy) loop(ctx context.Context) {
-	for _, f := range p.families {
-		f.stale, f.full = true, true
-	}
+	p.each(func(f *family) { f.stale, f.full = true, true })
+	h := newHealth(p.log)
+	defer h.close()
 	check, full := time.NewTicker(p.cfg.CheckPeriod), time.NewTicker(p.cfg.FullSyncPeriod)
 	defer check.Stop()
 	defer full.Stop()
@@ -48,14 +48,17 @@ func (p *Proxy) loop(ctx context.Context) {
 			p.each(func(f *family) { f.stale, f.full = true, true })
 		case <-check.C:
 			p.check(ctx)
+			p.updateHealth(h)
 		}
 		start := time.Now()
-		switch tried, ok := p.sync(ctx); {
-		case !tried:
+		tried, ok := p.sync(ctx)
+		if !tried {
 			continue
-		case ok:
+		}
+		p.updateHealth(h)
+		if ok {
 			pause = retryMin
-		default:
+		} else {
 			retry.Reset(pause)
 			pause = min(2*pause, retryMax)
 		}

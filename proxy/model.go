@@ -27,6 +27,8 @@ type ServicePort struct {
 	// InternalLocal and ExternalLocal are the traffic policies Local: clients inside and outside
 	// the cluster reach endpoints on this node only.
 	InternalLocal, ExternalLocal bool
+	// HealthCheckNodePort is where load balancers ask whether this node has endpoints; 0 for none.
+	HealthCheckNodePort uint16
 	// Affinity keeps a client at one endpoint until it has been away that long; 0 does not.
 	Affinity time.Duration
 

@@ -23,7 +23,7 @@ func (p *ServicePort) protocol() string {
 func (p ServicePort) equal(q ServicePort) bool {
 	return p.Namespace == q.Namespace && p.Name == q.Name && p.PortName == q.PortName &&
 		p.Protocol == q.Protocol && p.ClusterIP == q.ClusterIP && p.Port == q.Port && p.NodePort == q.NodePort &&
-		p.InternalLocal == q.InternalLocal && p.ExternalLocal == q.ExternalLocal && p.Affinity == q.Affinity &&
+		p.InternalLocal == q.InternalLocal && p.ExternalLocal == q.ExternalLocal && p.Affinity == q.Affinity && p.HealthCheckNodePort == q.HealthCheckNodePort &&
 		slices.Equal(p.ExternalIPs, q.ExternalIPs) && slices.Equal(p.LoadBalancerIPs, q.LoadBalancerIPs) &&
 		slices.Equal(p.SourceRanges, q.SourceRanges) && slices.Equal(p.Endpoints, q.Endpoints)
 }

@@ -31,6 +31,9 @@ func Translate(svc *corev1.Service, endpointSlices []*discoveryv1.EndpointSlice,
 		Affinity:        affinityOf(svc),
 	}
 	base.ExternalLocal = svc.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal
+	if base.ExternalLocal && svc.Spec.Type == corev1.ServiceTypeLoadBalancer {
+		base.HealthCheckNodePort, _ = portNumber(svc.Spec.HealthCheckNodePort)
+	}
 	if len(base.LoadBalancerIPs) > 0 {
 		base.SourceRanges = sourceRanges(svc, family)
 	}
