@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
 	"net/url"
 	"runtime"
 	"strings"
@@ -18,6 +19,9 @@ type Config struct {
 	// its place, "http://..." or "https://...", with an optional path that the repository is
 	// appended to. There is no falling back to the registry itself.
 	Mirrors map[string]string
+	// Proxy tells the proxy for a request, as in http.Transport. Default: what the environment's
+	// HTTPS_PROXY, HTTP_PROXY and NO_PROXY say, as everywhere in net/http.
+	Proxy func(*http.Request) (*url.URL, error)
 	// Platform is what is picked from a multi-platform image, "os/arch[/variant]". Default: this
 	// machine's.
 	Platform string
@@ -36,6 +40,9 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	c.Mirrors = maps.Clone(c.Mirrors)
+	if c.Proxy == nil {
+		c.Proxy = http.ProxyFromEnvironment
+	}
 	if c.Platform == "" {
 		c.Platform = "linux/" + runtime.GOARCH
 	}

@@ -18,6 +18,9 @@ import (
 // maxLayers is what overlayfs stacks.
 const maxLayers = 128
 
+// maxConfigBytes bounds what is read into memory: the configuration of an image is a few KiB.
+const maxConfigBytes = 8 << 20
+
 // Pull fetches an image. What is present already is not fetched again, but a tag is always asked
 // for anew. Progress, which may be nil, is called from one goroutine at a time, a few times per
 // second. Errors: kubelet.ErrInvalidImageName, *PullError.
@@ -97,6 +100,13 @@ func (s *Store) add(ctx context.Context, img v1.Image, names, digests []string, 
 
 // describe reads an image's configuration and checks that it fits its layers.
 func describe(img v1.Image) (*record, []v1.Layer, error) {
+	manifest, err := img.Manifest()
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the image's manifest: %w", err)
+	}
+	if manifest.Config.Size > maxConfigBytes {
+		return nil, nil, fmt.Errorf("the image's configuration has %d bytes; at most %d are accepted", manifest.Config.Size, maxConfigBytes)
+	}
 	cfg, err := img.ConfigFile()
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the image's configuration: %w", err)

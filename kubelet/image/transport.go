@@ -28,7 +28,7 @@ var ErrUnauthorized = errors.New("pull access denied")
 
 func newTransport(cfg Config) *http.Transport {
 	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
+		Proxy:                 cfg.Proxy,
 		DialContext:           (&net.Dialer{Timeout: cfg.ResponseTimeout}).DialContext,
 		TLSHandshakeTimeout:   cfg.ResponseTimeout,
 		ResponseHeaderTimeout: cfg.ResponseTimeout,
