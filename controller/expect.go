@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -21,9 +22,9 @@ const expectationPatience = time.Second
 // that runs meanwhile does not do it again: a ReplicaSet must not create its pods twice because the
 // first ones have not arrived. They hold names, not counts: what they expect can be looked up.
 //
-// The controller calls Create with a name of its own choice before it creates, and Delete before it
-// deletes; Observed and Gone from the view's OnChange; Drop when the API refused. Safe for
-// concurrent use; the zero value is ready.
+// The controller calls Create with a name of its own choice before it creates, Update before it
+// updates and Delete before it deletes; Observe with each change of the view; Drop when the API
+// Refused. Safe for concurrent use; the zero value is ready.
 type Expectations struct {
 	mu    sync.Mutex
 	owner map[Key]map[types.NamespacedName]Expectation
@@ -33,8 +34,10 @@ type Expectations struct {
 // Expectation is one change that the view does not show yet.
 type Expectation struct {
 	types.NamespacedName
-	// Deleted is the UID of an object that was deleted; empty for one that was created.
+	// Deleted is the UID of an object that was deleted, Updated the resource version from which
+	// one was updated; both are empty for one that was created.
 	Deleted types.UID
+	Updated string
 	// Since is when it was expected.
 	Since time.Time
 }
@@ -42,6 +45,11 @@ type Expectation struct {
 // Create expects that an object appears.
 func (e *Expectations) Create(owner Key, name types.NamespacedName) {
 	e.add(owner, Expectation{NamespacedName: name, Since: time.Now()})
+}
+
+// Update expects that an object leaves the given resource version, which the view shows.
+func (e *Expectations) Update(owner Key, name types.NamespacedName, resourceVersion string) {
+	e.add(owner, Expectation{NamespacedName: name, Updated: resourceVersion, Since: time.Now()})
 }
 
 // Delete expects that an object disappears, or shows a deletionTimestamp.
@@ -62,14 +70,38 @@ func (e *Expectations) add(owner Key, x Expectation) {
 	e.of[x.NamespacedName] = owner
 }
 
-// Observed tells that the view shows an object of that name, or showed it and does no more.
-func (e *Expectations) Observed(name types.NamespacedName) {
-	e.settle(name, func(x Expectation) bool { return x.Deleted == "" })
+// Observe tells of a change of the view: before is nil for an object that is new, after for one that
+// is gone.
+func (e *Expectations) Observe(before, after client.Object) {
+	if after == nil {
+		e.settle(NameOf(before), func(x Expectation) bool { return x.Deleted == "" || x.Deleted == before.GetUID() })
+		return
+	}
+	e.settle(NameOf(after), func(x Expectation) bool {
+		switch {
+		case x.Deleted != "":
+			return x.Deleted == after.GetUID() && after.GetDeletionTimestamp() != nil
+		case x.Updated != "":
+			return x.Updated != after.GetResourceVersion()
+		}
+		return before == nil
+	})
 }
 
-// Gone tells that the view shows the object deleted or being deleted.
-func (e *Expectations) Gone(name types.NamespacedName, uid types.UID) {
-	e.settle(name, func(x Expectation) bool { return x.Deleted == "" || x.Deleted == uid })
+// NameOf returns an object's namespace and name.
+func NameOf(obj metav1.Object) types.NamespacedName {
+	return types.NamespacedName{Namespace: obj.GetNamespace(), Name: obj.GetName()}
+}
+
+// Refused tells that an error leaves no doubt: the API did not make the change. After a timeout or a
+// broken connection it may have.
+func Refused(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return false
+	}
+	code := status.Status().Code
+	return code >= 400 && code < 500
 }
 
 // Drop forgets what was expected of a name, because it will not happen.
@@ -134,8 +166,12 @@ func (e *Expectations) Settled(ctx context.Context, c client.Reader, gvr schema.
 	return true, 0, nil
 }
 
-// failed tells from the object as it is that a deletion never took place.
+// failed tells from the object as it is that a deletion or an update never took place.
 func (x Expectation) failed(obj any) bool {
 	m, ok := obj.(metav1.Object)
-	return ok && x.Deleted != "" && m.GetUID() == x.Deleted && m.GetDeletionTimestamp() == nil
+	if !ok {
+		return false
+	}
+	return x.Deleted != "" && m.GetUID() == x.Deleted && m.GetDeletionTimestamp() == nil ||
+		x.Updated != "" && m.GetResourceVersion() == x.Updated
 }

@@ -100,6 +100,16 @@ func (v *View[T]) OnChange(f func(replica.Change[T])) {
 	})
 }
 
+// Expect keeps e in step with the view. Call it before the group runs, and before a source on the same
+// kind is added: what leads to a reconcile must be known to e by then.
+func (v *View[T]) Expect(e *Expectations) {
+	v.slot.subs = append(v.slot.subs, func(ch replica.Change[client.Object]) {
+		if ch.Kind != replica.Synced {
+			e.Observe(ch.Old, ch.New)
+		}
+	})
+}
+
 // Ready is closed once the view holds everything that existed when the group began to run.
 func (v *View[T]) Ready() <-chan struct{} { return v.slot.ready }
 

@@ -213,6 +213,12 @@ func deploymentOf(name string, replicas int32, image string) *appsv1.Deployment 
 	}
 }
 
+// rolling returns bounds of a rolling update.
+func rolling(surge, unavailable int32) *appsv1.RollingUpdateDeployment {
+	s, u := intstr.FromInt32(surge), intstr.FromInt32(unavailable)
+	return &appsv1.RollingUpdateDeployment{MaxSurge: &s, MaxUnavailable: &u}
+}
+
 func (w *world) create(objs ...client.Object) {
 	w.Helper()
 	for _, o := range objs {

@@ -65,6 +65,7 @@ func Add(g *controller.Group, cfg Config) error {
 	}
 	controller.IndexOwners(r.sets)
 	controller.IndexOwners(r.pods)
+	r.sets.Expect(&r.expect)
 	_, err := g.Add(controller.Config{
 		Name:       "deployment",
 		Reconciler: r,
@@ -87,6 +88,7 @@ type reconciler struct {
 	sets        *controller.View[*appsv1.ReplicaSet]
 	pods        *controller.View[*corev1.Pod]
 	events      controller.Recorder
+	expect      controller.Expectations
 }
 
 // goes passes the pods that stop, which is what Recreate waits for.
@@ -130,7 +132,14 @@ func (r *reconciler) keysOfPod(p *corev1.Pod) []controller.Key {
 func (r *reconciler) Reconcile(ctx context.Context, key controller.Key) (controller.Result, error) {
 	d, ok := r.deployments.Get(key.Namespace, key.Name)
 	if !ok {
+		r.expect.Forget(key)
 		return controller.Result{}, nil
+	}
+	// A template that changes again while the view trails must not make a third set grow on top
+	// of what the second was just given.
+	gvr := appsv1.SchemeGroupVersion.WithResource("replicasets")
+	if settled, wait, err := r.expect.Settled(ctx, r.client, gvr, key); err != nil || !settled {
+		return controller.Result{After: wait}, err
 	}
 	selector, err := metav1.LabelSelectorAsSelector(d.Spec.Selector)
 	if err != nil {
@@ -163,7 +172,11 @@ func (r *reconciler) carryOut(ctx context.Context, d *appsv1.Deployment, plan Pl
 		}
 	}
 	for _, c := range plan.Update {
+		r.expect.Update(controller.KeyOf(d), controller.NameOf(c.Set), c.Set.ResourceVersion)
 		if _, err := r.setType.Update(ctx, c.Set); err != nil {
+			if controller.Refused(err) {
+				r.expect.Drop(controller.NameOf(c.Set))
+			}
 			return fmt.Errorf("update replica set %s: %w", c.Set.Name, err)
 		}
 		if message := c.Message(); message != "" {
@@ -216,7 +229,11 @@ func (r *reconciler) writeStatus(ctx context.Context, d *appsv1.Deployment, stat
 // for the next reconcile.
 func (r *reconciler) createSet(ctx context.Context, d *appsv1.Deployment, plan Plan) (done bool, err error) {
 	rs := plan.Create
+	r.expect.Create(controller.KeyOf(d), controller.NameOf(rs))
 	_, err = r.setType.Create(ctx, rs)
+	if controller.Refused(err) {
+		r.expect.Drop(controller.NameOf(rs))
+	}
 	switch {
 	case err == nil:
 		if message := scaledMessage(rs.Name, 0, replicasOf(rs)); message != "" {

@@ -193,6 +193,9 @@ func (p *planner) growCurrent() bool {
 	if have > want {
 		return p.resize(p.current, want)
 	}
+	if slices.ContainsFunc(p.old, behind) {
+		return false
+	}
 	room := want + maxSurge(p.d) - sum(p.all(), presentOf)
 	return room > 0 && p.resize(p.current, min(want, have+room))
 }
@@ -241,7 +244,7 @@ func (p *planner) recreate() {
 
 func (p *planner) oldPodsRun() bool {
 	for _, rs := range p.old {
-		if rs.Status.Replicas > 0 {
+		if rs.Status.Replicas > 0 || behind(rs) {
 			return true
 		}
 		if p.state.Pods == nil {

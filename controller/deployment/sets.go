@@ -47,6 +47,10 @@ func availableOf(rs *appsv1.ReplicaSet) int32 {
 	return min(rs.Status.AvailableReplicas, replicasOf(rs))
 }
 
+// behind tells that a set's status says nothing yet about its present size: its controller may be
+// creating pods that the set no longer asks for.
+func behind(rs *appsv1.ReplicaSet) bool { return rs.Status.ObservedGeneration < rs.Generation }
+
 // presentOf also counts the pods that the set has yet to delete.
 func presentOf(rs *appsv1.ReplicaSet) int32 { return max(replicasOf(rs), rs.Status.Replicas) }
 

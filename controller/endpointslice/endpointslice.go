@@ -14,10 +14,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/inboard/inboard/apiserver/client"
-	"github.com/inboard/inboard/apiserver/client/replica"
 	"github.com/inboard/inboard/controller"
 )
 
@@ -68,7 +66,7 @@ func Add(g *controller.Group, cfg Config) error {
 		}
 		return []string{s.Namespace + "/" + s.Labels[discoveryv1.LabelServiceName]}
 	})
-	r.slices.OnChange(r.observe)
+	r.slices.Expect(&r.expect)
 	_, err := g.Add(controller.Config{
 		Name:       "endpointslice",
 		Reconciler: r,
@@ -94,19 +92,6 @@ type reconciler struct {
 	nodes    *controller.View[*corev1.Node]
 	events   controller.Recorder
 	expect   controller.Expectations
-}
-
-func (r *reconciler) observe(ch replica.Change[*discoveryv1.EndpointSlice]) {
-	switch ch.Kind {
-	case replica.Added:
-		r.expect.Observed(nameOf(ch.New))
-	case replica.Deleted:
-		r.expect.Gone(nameOf(ch.Old), ch.Old.UID)
-	}
-}
-
-func nameOf(o metav1.Object) types.NamespacedName {
-	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
 }
 
 // matters drops the changes of pods that no slice shows.
@@ -209,14 +194,13 @@ func (r *reconciler) zone(node string) string {
 
 func (r *reconciler) carryOut(ctx context.Context, svc *corev1.Service, plan Plan) error {
 	for _, s := range plan.Create {
-		r.expect.Create(controller.KeyOf(svc), nameOf(s))
+		r.expect.Create(controller.KeyOf(svc), controller.NameOf(s))
 		_, err := r.typed.Create(ctx, s)
 		if err == nil {
 			continue
 		}
-		if code := apierrors.ReasonForError(err); code != metav1.StatusReasonUnknown && code != metav1.StatusReasonTimeout &&
-			code != metav1.StatusReasonServerTimeout && code != metav1.StatusReasonInternalError {
-			r.expect.Drop(nameOf(s)) // no doubt that it was refused
+		if controller.Refused(err) {
+			r.expect.Drop(controller.NameOf(s))
 		}
 		if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 			return nil

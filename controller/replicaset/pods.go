@@ -2,7 +2,6 @@ package replicaset
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -56,14 +55,14 @@ func newPod(rs *appsv1.ReplicaSet) *corev1.Pod {
 
 func (r *reconciler) createPod(ctx context.Context, rs *appsv1.ReplicaSet) error {
 	pod := newPod(rs)
-	name := nameOf(pod)
+	name := controller.NameOf(pod)
 	r.expect.Create(controller.KeyOf(rs), name)
 	_, err := r.typed.Create(ctx, pod)
 	if err == nil {
 		r.events.Eventf(rs, corev1.EventTypeNormal, "SuccessfulCreate", "Created pod: %s", pod.Name)
 		return nil
 	}
-	if refused(err) {
+	if controller.Refused(err) {
 		r.expect.Drop(name)
 	}
 	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
@@ -75,23 +74,12 @@ func (r *reconciler) createPod(ctx context.Context, rs *appsv1.ReplicaSet) error
 	return err
 }
 
-// refused tells that an error leaves no doubt: the change was not made. After a timeout or a broken
-// connection it may have been.
-func refused(err error) bool {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) {
-		return false
-	}
-	code := status.Status().Code
-	return code >= 400 && code < 500
-}
-
 func (r *reconciler) delete(ctx context.Context, rs *appsv1.ReplicaSet, pods []*corev1.Pod) error {
 	return controller.Parallel(len(pods), func(i int) error { return r.deletePod(ctx, rs, pods[i]) })
 }
 
 func (r *reconciler) deletePod(ctx context.Context, rs *appsv1.ReplicaSet, pod *corev1.Pod) error {
-	name := nameOf(pod)
+	name := controller.NameOf(pod)
 	r.expect.Delete(controller.KeyOf(rs), name, pod.UID)
 	err := r.typed.Delete(ctx, pod.Namespace, pod.Name, metav1.DeleteOptions{
 		Preconditions: metav1.NewUIDPreconditions(string(pod.UID)),
@@ -105,7 +93,7 @@ func (r *reconciler) deletePod(ctx context.Context, rs *appsv1.ReplicaSet, pod *
 		return nil
 	case apierrors.IsNotFound(err):
 		return nil // the view will show it
-	case refused(err):
+	case controller.Refused(err):
 		r.expect.Drop(name)
 	}
 	if ctx.Err() == nil {

@@ -16,10 +16,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/inboard/inboard/apiserver/client"
-	"github.com/inboard/inboard/apiserver/client/replica"
 	"github.com/inboard/inboard/controller"
 )
 
@@ -57,7 +55,7 @@ func Add(g *controller.Group, cfg Config) error {
 	}
 	controller.IndexOwners(r.sets)
 	controller.IndexOwners(r.pods)
-	r.pods.OnChange(r.observe)
+	r.pods.Expect(&r.expect)
 	_, err := g.Add(controller.Config{
 		Name:       "replicaset",
 		Reconciler: r,
@@ -78,24 +76,6 @@ type reconciler struct {
 	pods   *controller.View[*corev1.Pod]
 	events controller.Recorder
 	expect controller.Expectations
-}
-
-// observe keeps the expectations in step with the view.
-func (r *reconciler) observe(ch replica.Change[*corev1.Pod]) {
-	switch ch.Kind {
-	case replica.Added:
-		r.expect.Observed(nameOf(ch.New))
-	case replica.Deleted:
-		r.expect.Gone(nameOf(ch.Old), ch.Old.UID)
-		return
-	}
-	if ch.New != nil && ch.New.DeletionTimestamp != nil {
-		r.expect.Gone(nameOf(ch.New), ch.New.UID)
-	}
-}
-
-func nameOf(o metav1.Object) types.NamespacedName {
-	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
 }
 
 // keysOf returns the set that controls a pod, or for an orphan those that may adopt it.
@@ -151,6 +131,10 @@ func (r *reconciler) Reconcile(ctx context.Context, key controller.Key) (control
 	var failure error
 	if settled {
 		failure = r.act(ctx, state, &status)
+	} else {
+		// The counts lack pods that the view does not show yet: do not claim that they are
+		// those of this generation.
+		status.ObservedGeneration = min(status.ObservedGeneration, rs.Status.ObservedGeneration)
 	}
 	if err := r.writeStatus(ctx, rs, status); err != nil {
 		failure = errors.Join(failure, err)
