@@ -143,26 +143,27 @@ func (r *Recorder) kindOf(obj runtime.Object) schema.GroupVersionKind {
 
 // Run writes events until ctx ends, then what is still queued, for a second at most.
 func (r *Recorder) Run(ctx context.Context) error {
+	// Writes outlive ctx for that second: an event under way is not to be lost either.
+	writing, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		end := time.AfterFunc(flushTime, cancel)
+		context.AfterFunc(writing, func() { end.Stop() })
+	})()
 	for {
 		select {
 		case e := <-r.queue:
-			r.write(ctx, e)
-		case <-ctx.Done():
-			r.flush(context.WithoutCancel(ctx))
-			return nil
+			r.write(writing, e)
+			continue
+		default:
 		}
-	}
-}
-
-func (r *Recorder) flush(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, flushTime)
-	defer cancel()
-	for ctx.Err() == nil {
 		select {
 		case e := <-r.queue:
-			r.write(ctx, e)
-		default:
-			return
+			r.write(writing, e)
+		case <-ctx.Done():
+			if len(r.queue) == 0 || writing.Err() != nil {
+				return nil
+			}
 		}
 	}
 }

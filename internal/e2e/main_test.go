@@ -1,0 +1,206 @@
+// Package e2e tests the whole of inboard as its users meet it: examples/cluster as a program of its
+// own, the real kubectl, real containers, real connections. The stories are in testdata.
+package e2e
+
+import (
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/vishvananda/netlink"
+
+	"github.com/inboard/inboard/internal/selfimage"
+)
+
+// inside is set in the copy of the test that runs in a network and a mount namespace of its own.
+const inside = "INBOARD_E2E_INSIDE"
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 {
+		if run, ok := programs[os.Args[1]]; ok { // in a container
+			if err := run(os.Args[2:]); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			os.Exit(0)
+		}
+	}
+	flag.Parse()
+	// The scripts share the machine's cgroups and one network namespace.
+	_ = flag.Set("test.parallel", "1")
+	switch {
+	case os.Geteuid() != 0 || runtime.GOOS != "linux":
+		os.Exit(m.Run()) // skips
+	case os.Getenv(inside) == "":
+		os.Exit(outside())
+	}
+	if err := network(); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// outside runs the tests again in namespaces of their own, so that nothing that they do to the network
+// touches the machine's.
+func outside() int {
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), inside+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	runtime.LockOSThread() // the death signal is tied to the thread
+	if err := cmd.Run(); err != nil {
+		if cmd.ProcessState == nil {
+			fmt.Fprintln(os.Stderr, "e2e:", err)
+		}
+		return 1
+	}
+	return 0
+}
+
+// nodeIP is the address of the node in the tests' network.
+const nodeIP = "10.9.9.9"
+
+// network makes the namespace look like a host with one network card, that leads nowhere.
+func network() error {
+	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "card"}, PeerName: "wall"}
+	if err := netlink.LinkAdd(veth); err != nil {
+		return err
+	}
+	wall, err := netlink.LinkByName("wall")
+	if err != nil {
+		return err
+	}
+	for _, l := range []netlink.Link{lo, veth, wall} {
+		if err := netlink.LinkSetUp(l); err != nil {
+			return err
+		}
+	}
+	if err := netlink.AddrAdd(veth, &netlink.Addr{IPNet: &net.IPNet{IP: net.ParseIP(nodeIP), Mask: net.CIDRMask(24, 32)}}); err != nil {
+		return err
+	}
+	// Packets to a service's address need a route before the proxy's rules send them elsewhere.
+	return netlink.RouteAdd(&netlink.Route{LinkIndex: veth.Index, Scope: netlink.SCOPE_LINK,
+		Dst: &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)}})
+}
+
+// build is where the programs are: built once for all scripts.
+func build(t *testing.T) string {
+	t.Helper()
+	dir := openDir(t)
+	for _, b := range []struct{ dir, out, what string }{
+		{"../..", "cluster", "./examples/cluster"},
+		{"../kubectl", "kubectl", "."},
+	} {
+		cmd := exec.Command("go", "build", "-tags=seccomp", "-o", filepath.Join(dir, b.out), b.what)
+		cmd.Dir = b.dir
+		cmd.Env = append(os.Environ(), "GOFLAGS=")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("go build %s: %v\n%s", b.what, err, out)
+		}
+	}
+	return dir
+}
+
+// openDir is a temporary directory that those who are not root can enter, too.
+func openDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "e2e-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// registry serves images of this test on loopback, and returns its URL.
+func registry(t *testing.T) string {
+	t.Helper()
+	files, err := selfimage.Executable("/program")
+	if err != nil {
+		t.Fatal(err)
+	}
+	images := map[string]v1.Image{}
+	for name, cmd := range map[string][]string{
+		"test/web:v1": {"web", "-say", "v1"}, "test/web:v2": {"web", "-say", "v2"},
+		"test/echo:v1": {"echo"}, "test/eater:v1": {"eat"}, "test/fail:v1": {"fail"},
+	} {
+		img, err := selfimage.New(selfimage.Config{Files: files, Entrypoint: []string{"/program"}, Cmd: cmd})
+		if err != nil {
+			t.Fatal(err)
+		}
+		images[name] = img
+	}
+	handler, err := selfimage.NewRegistry(images)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serve(t, handler)
+}
+
+func TestStories(t *testing.T) {
+	if os.Geteuid() != 0 || runtime.GOOS != "linux" {
+		t.Skip("needs root on Linux: containers, network namespaces and iptables")
+	}
+	if testing.Short() {
+		t.Skip("takes minutes; left out with -short")
+	}
+	if _, err := exec.LookPath("iptables-restore"); err != nil {
+		t.Skip("needs iptables: apt-get install iptables")
+	}
+	slog.SetDefault(slog.New(slog.DiscardHandler))
+	bin, images := build(t), registry(t)
+	before := traces(t)
+	testscript.Run(t, testscript.Params{
+		Dir:           "testdata",
+		Cmds:          commands,
+		WorkdirRoot:   openDir(t),
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
+			e.Setenv("REGISTRY", images)
+			e.Setenv("HANGING", hanging(t))
+			e.Setenv("REALWORLD", realworld())
+			e.Setenv("KUBECONFIG", filepath.Join(e.WorkDir, "kubeconfig"))
+			e.Setenv("NODE_IP", nodeIP)
+			if err := os.Chmod(e.WorkDir, 0o777); err != nil {
+				return err
+			}
+			s := &story{t: t}
+			e.Values["story"] = s
+			e.Defer(s.end)
+			return nil
+		},
+	})
+	t.Cleanup(func() { before.compare(t, traces(t)) })
+}
+
+// realworld is the folder with manifests that others wrote, beside the project where it is there.
+func realworld() string {
+	dir, err := filepath.Abs("../../../shared/realworld")
+	if err != nil {
+		return ""
+	}
+	if _, err := os.Stat(dir); err != nil {
+		return ""
+	}
+	return dir
+}
