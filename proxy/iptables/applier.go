@@ -180,19 +180,23 @@ func (a *Applier) Remove(ctx context.Context, prefix string) error {
 }
 
 func (f *family) removeAll(ctx context.Context, prefix string) (err error) {
+	if f.have == nil {
+		if f.have, err = f.list(prefix); err != nil {
+			return err
+		}
+	}
+	if f.have.empty() {
+		return nil
+	}
 	if err := f.removeJumps(prefix); err != nil {
 		return err
 	}
-	if f.last != nil && f.last.Prefix == prefix {
-		last := f.last
+	if last := f.last; last != nil && last.Prefix == prefix {
 		f.last = nil
 		if err := f.perform(ctx, undo(last, f.batch)); err == nil {
 			return nil
 		} // somebody else was at work: look what is there
-	}
-	if f.have == nil {
 		if f.have, err = f.list(prefix); err != nil {
-			f.have = nil
 			return err
 		}
 	}

@@ -171,3 +171,13 @@ func (s state) done(run []block) {
 		}
 	}
 }
+
+// empty tells that there is no chain.
+func (s state) empty() bool {
+	for _, t := range s {
+		if len(t) > 0 {
+			return false
+		}
+	}
+	return true
+}

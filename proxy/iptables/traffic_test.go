@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
 	"github.com/inboard/inboard/proxy"
 )
 
@@ -245,6 +248,9 @@ func TestGracefulChange(t *testing.T) {
 		})
 	}
 	for i := range 40 {
+		if i == 20 {
+			a = newApplier(t) // a proxy that was killed starts again
+		}
 		rules, err := proxy.Render(podsKnown, []proxy.ServicePort{port(10, "", sets[i%len(sets)]...), port(i%7+20, "", 11)})
 		must(t, err)
 		must(t, a.Apply(context.Background(), rules, i%10 == 9))
@@ -254,7 +260,7 @@ func TestGracefulChange(t *testing.T) {
 	if failed.Load() > 0 || calls.Load() < 100 {
 		t.Errorf("%d of %d connections failed", failed.Load(), calls.Load())
 	}
-	t.Logf("%d connections through 40 changes", calls.Load())
+	t.Logf("%d connections through 40 changes and a restart", calls.Load())
 }
 
 // TestStaleUDP: a UDP client that never stops sending is sent to another endpoint when its own goes,
@@ -309,4 +315,82 @@ func (p *pod) dialHere(t testing.TB, addr string) net.Conn {
 	must(t, err)
 	t.Cleanup(func() { _ = c.Close() })
 	return c
+}
+
+// TestHostNetwork: endpoints may be on the node itself, at its address or on loopback.
+func TestHostNetwork(t *testing.T) {
+	w := newWorld(t)
+	client := w.outsider("client", 9)
+	w.pod("a", 10)
+	node := &pod{t: t, name: "node"}
+	l, err := net.Listen("tcp4", "0.0.0.0:8080")
+	must(t, err)
+	var wg sync.WaitGroup
+	wg.Go(func() { node.answerTCP(l) })
+	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
+	for i, addr := range []string{"192.0.2.1:8080", "127.0.0.1:8080"} {
+		p := port(10+i, "")
+		p.NodePort = uint16(30080 + i)
+		p.Endpoints = []proxy.Endpoint{{Addr: netip.MustParseAddrPort(addr), Ready: true, Local: true}}
+		apply(t, newApplier(t), podsKnown, p)
+		for _, to := range []string{p.ClusterIP.String() + ":80", "127.0.0.1:" + []string{"30080", "30081"}[i]} {
+			if _, err := (*pod)(nil).call("tcp4", to); err != nil {
+				t.Errorf("from the node by %s to %s: %v", to, addr, err)
+			}
+		}
+		for _, from := range []*pod{client, w.pods["a"]} {
+			if _, err := from.call("tcp4", p.ClusterIP.String()+":80"); err != nil {
+				t.Errorf("from %s to %s: %v", from.name, addr, err)
+			}
+		}
+	}
+}
+
+// TestIPv6: the same by the other family, from a pod to itself and from the node.
+func TestIPv6(t *testing.T) {
+	if _, err := lookPath("ip6tables-restore"); err != nil {
+		t.Skip("needs ip6tables:", err)
+	}
+	w := newWorld(t)
+	a := w.pod("a", 10)
+	sysctl(t, "net/ipv6/conf/all/forwarding", "1")
+	address6(t, w.bridge.Name, "fd00:10:244::1/64")
+	a.inside(func() error {
+		address6(t, "eth0", "fd00:10:244::a/64")
+		return netlink.RouteAdd(&netlink.Route{Gw: net.ParseIP("fd00:10:244::1")})
+	})
+	must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: w.bridge.Index, Dst: &net.IPNet{IP: net.ParseIP("fd00:10:96::"), Mask: net.CIDRMask(64, 128)}}))
+	var l net.Listener
+	a.inside(func() (err error) { l, err = net.Listen("tcp6", "[fd00:10:244::a]:8080"); return err })
+	var wg sync.WaitGroup
+	wg.Go(func() { a.answerTCP(l) })
+	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
+
+	cfg := proxy.RenderConfig{Family: proxy.IPv6, ClusterCIDRs: []netip.Prefix{netip.MustParsePrefix("fd00:10:244::/56")}}
+	p := proxy.ServicePort{
+		Namespace: "default", Name: "six", Protocol: "TCP", ClusterIP: netip.MustParseAddr("fd00:10:96::10"), Port: 80, NodePort: 30080,
+		Endpoints: []proxy.Endpoint{{Addr: netip.MustParseAddrPort("[fd00:10:244::a]:8080"), Ready: true}},
+	}
+	applier := newApplier(t)
+	rules := apply(t, applier, cfg, p)
+	for what, from := range map[string]*pod{"the node": nil, "the pod itself": a} {
+		for _, to := range []string{"[fd00:10:96::10]:80", "[fd00:10:244::1]:30080"} {
+			if got, err := from.call("tcp6", to); err != nil || got.client != "fd00:10:244::1" {
+				t.Errorf("from %s to %s: %v, %v", what, to, got, err)
+			}
+		}
+	}
+	if ok, err := applier.Intact(context.Background(), rules); !ok || err != nil {
+		t.Errorf("intact %v, %v", ok, err)
+	}
+}
+
+// address6 adds an address that is usable at once.
+func address6(t testing.TB, link, cidr string) {
+	l, err := netlink.LinkByName(link)
+	must(t, err)
+	a, err := netlink.ParseAddr(cidr)
+	must(t, err)
+	a.Flags = unix.IFA_F_NODAD
+	must(t, netlink.AddrAdd(l, a))
 }
