@@ -26,6 +26,7 @@ var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 //	defaults KIND       prints the manifest with its defaults
 //	create KIND         prints the manifest as it is stored, or the errors as kubectl tells them
 //	update KIND         the same for the second manifest, in the place of the first
+//	warnings KIND       prints what kubectl warns of when the manifest is new
 //	get KIND [wide]     prints the table of the manifests
 func TestStories(t *testing.T) {
 	datadriven.Walk(t, "testdata/stories", func(t *testing.T, path string) {
@@ -46,6 +47,8 @@ func TestStories(t *testing.T) {
 					t.Fatalf("the first manifest is invalid: %v", errs)
 				}
 				return outcome(t, obj, update(k, obj, old))
+			case "warnings":
+				return strings.Join(append(k.Warnings(parse(t, k, docs[0]), nil), ""), "\n")
 			case "get":
 				return table(t, k, docs, d.HasArg("wide"))
 			}

@@ -8,7 +8,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
 	"github.com/inboard/inboard/apiserver"
+	"github.com/inboard/inboard/apiserver/kinds/internal/podspec"
 )
 
 // Kinds returns the rows of all kinds of the group. The slice is the caller's own.
@@ -25,6 +28,15 @@ func newKind(kind, resource, singular, shortName string) apiserver.Kind {
 		Status:           true,
 		Generation:       true,
 	}
+}
+
+// warnings tells what is likely a mistake; only a new object's name can still be another.
+func warnings(name string, s *corev1.PodSpec, isNew bool) []string {
+	var out []string
+	if isNew {
+		out = podspec.NameWarnings(name, "Pod names and hostnames")
+	}
+	return append(out, podspec.Warnings(s, field.NewPath("spec", "template", "spec"))...)
 }
 
 // containerCells returns the names and the images of containers as two cells.

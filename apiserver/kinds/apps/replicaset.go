@@ -22,6 +22,7 @@ func ReplicaSet() apiserver.Kind {
 	k.Prepare = row.Pair(prepareReplicaSet)
 	k.Validate = row.Check(validateReplicaSet)
 	k.ValidateStatus = row.Check(validateReplicaSetStatus)
+	k.Warnings = row.Warn(func(o, old *appsv1.ReplicaSet) []string { return warnings(o.Name, &o.Spec.Template.Spec, old == nil) })
 	k.Scale = &apiserver.Scale{
 		Get: func(obj client.Object) (int32, int32, string) {
 			o := obj.(*appsv1.ReplicaSet)

@@ -1,5 +1,7 @@
 package core
 
+//lint:file-ignore SA1019 the kind is deprecated, and served for clients that still use it
+
 import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"

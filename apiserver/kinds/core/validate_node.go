@@ -1,5 +1,7 @@
 package core
 
+//lint:file-ignore SA1019 deprecated fields are cleared and kept as they were
+
 import (
 	"fmt"
 	"maps"

@@ -18,39 +18,45 @@ func (c *checker) projected(v *corev1.ProjectedVolumeSource, path *field.Path) {
 		files[name] = true
 	}
 	for i := range v.Sources {
-		s, p, n := &v.Sources[i], path.Child("sources").Index(i), 0
-		if s.Secret != nil {
-			n++
-			c.projectedItems(s.Secret.Name, s.Secret.Items, p.Child("secret"), file)
-		}
-		if s.ConfigMap != nil {
-			n++
-			c.projectedItems(s.ConfigMap.Name, s.ConfigMap.Items, p.Child("configMap"), file)
-		}
-		if s.DownwardAPI != nil {
-			n++
-			for j := range s.DownwardAPI.Items {
-				c.downwardFile(&s.DownwardAPI.Items[j], p.Child("downwardAPI"))
-				file(s.DownwardAPI.Items[j].Path, s.DownwardAPI.Items[j].Path)
-			}
-		}
-		if s.ServiceAccountToken != nil {
-			n++
-			c.token(s.ServiceAccountToken, path, p.Child("serviceAccountToken"))
-		}
-		if s.ClusterTrustBundle != nil {
-			n++
-			c.trustBundle(s.ClusterTrustBundle, p.Child("clusterTrustBundle"))
-			file(s.ClusterTrustBundle.Path, s.ClusterTrustBundle.Path)
-		}
-		if s.PodCertificate != nil {
-			n++
-			c.certificate(s.PodCertificate, p.Child("podCertificate"), file)
-		}
-		if n > 1 {
+		p := path.Child("sources").Index(i)
+		if c.projection(&v.Sources[i], path, p, file) > 1 {
 			c.Forbidden(p, "may not specify more than 1 volume type per source")
 		}
 	}
+}
+
+// projection checks one source at path p of a volume at path volume, and returns how many it is.
+func (c *checker) projection(s *corev1.VolumeProjection, volume, p *field.Path, file func(name, value string)) int {
+	n := 0
+	if s.Secret != nil {
+		n++
+		c.projectedItems(s.Secret.Name, s.Secret.Items, p.Child("secret"), file)
+	}
+	if s.ConfigMap != nil {
+		n++
+		c.projectedItems(s.ConfigMap.Name, s.ConfigMap.Items, p.Child("configMap"), file)
+	}
+	if s.DownwardAPI != nil {
+		n++
+		for j := range s.DownwardAPI.Items {
+			c.downwardFile(&s.DownwardAPI.Items[j], p.Child("downwardAPI"))
+			file(s.DownwardAPI.Items[j].Path, s.DownwardAPI.Items[j].Path)
+		}
+	}
+	if s.ServiceAccountToken != nil {
+		n++
+		c.token(s.ServiceAccountToken, volume, p.Child("serviceAccountToken"))
+	}
+	if s.ClusterTrustBundle != nil {
+		n++
+		c.trustBundle(s.ClusterTrustBundle, p.Child("clusterTrustBundle"))
+		file(s.ClusterTrustBundle.Path, s.ClusterTrustBundle.Path)
+	}
+	if s.PodCertificate != nil {
+		n++
+		c.certificate(s.PodCertificate, p.Child("podCertificate"), file)
+	}
+	return n
 }
 
 func (c *checker) projectedItems(name string, items []corev1.KeyToPath, path *field.Path, file func(name, value string)) {

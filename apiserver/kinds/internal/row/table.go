@@ -51,7 +51,7 @@ func Age(t metav1.Time, now time.Time) string {
 }
 
 // MicroAge is Age for a MicroTime.
-func MicroAge(t metav1.MicroTime, now time.Time) string { return Age(metav1.Time{Time: t.Time}, now) }
+func MicroAge(t metav1.MicroTime, now time.Time) string { return Age(metav1.Time(t), now) }
 
 // Or returns s, or none when s is empty.
 func Or(s, none string) string {
