@@ -2,7 +2,6 @@ package kubelet_test
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"testing"
 	"time"
@@ -11,6 +10,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"sigs.k8s.io/yaml"
 
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
@@ -168,7 +169,11 @@ func describe(p *corev1.Pod) string {
 	if p == nil {
 		return "(none)"
 	}
-	return fmt.Sprintf("%+v", p.Status)
+	b, err := yaml.Marshal(p.Status)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
 }
 
 func ready(p *corev1.Pod) bool {

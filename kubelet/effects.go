@@ -142,12 +142,12 @@ func (w *worker) stopEffect(a action) func(context.Context) func() {
 	return func(ctx context.Context) func() {
 		err := w.stopContainer(ctx, pod, &cur, ips, a.Grace-time.Since(begun))
 		return func() {
-			w.observe(context.WithoutCancel(ctx))
 			r := w.state.record(a.Container)
 			if err == nil && r.alive() && r.Current.ID == cur.ID {
 				r.lose(time.Now())
 			}
 			if err != nil && ctx.Err() == nil {
+				r.StopRetry = time.Now().Add(time.Second)
 				w.k.containerEvent(pod, a.Container, corev1.EventTypeWarning, "FailedKillPod", fmt.Sprintf("error killing pod: %v", err))
 				w.k.log.Error("can't stop a container", "pod", podName(pod), "container", a.Container, "err", err)
 			}
@@ -183,6 +183,9 @@ func (w *worker) stopContainer(ctx context.Context, pod *corev1.Pod, cur *Contai
 // minGrace is what a container gets at least between SIGTERM and SIGKILL after a preStop hook.
 const minGrace = 2 * time.Second
 
+// pruneRetry is how long an old container stays whose removal failed.
+const pruneRetry = time.Minute
+
 func (w *worker) pruneEffect(a action) func(context.Context) func() {
 	var log string
 	for i := range w.state.Sandbox.Containers {
@@ -193,14 +196,17 @@ func (w *worker) pruneEffect(a action) func(context.Context) func() {
 	delete(w.messages, a.ID)
 	return func(ctx context.Context) func() {
 		if err := ignoreGone(w.k.cfg.Runtime.RemoveContainer(ctx, a.ID)); err != nil {
-			return func() { w.k.log.Warn("can't remove an old container", "id", a.ID, "err", err) }
+			return func() {
+				w.state.PruneRetry = time.Now().Add(pruneRetry)
+				w.k.log.Warn("can't remove an old container", "id", a.ID, "err", err)
+			}
 		}
 		if log != "" {
 			_ = os.Remove(log)
 			for i := 1; os.Remove(rotatedLog(log, i)) == nil; i++ {
 			}
 		}
-		return func() { w.observe(context.WithoutCancel(ctx)) }
+		return nil
 	}
 }
 
@@ -221,9 +227,7 @@ func (w *worker) releaseEffect(all bool) func(context.Context) func() {
 			s.Cleaned = true
 			if all {
 				s.Sandbox = nil
-				return
 			}
-			w.observe(context.WithoutCancel(ctx))
 		}
 	}
 }

@@ -145,7 +145,7 @@ func (p *planner) stopDoomed() bool {
 	s := p.s
 	for _, c := range eachContainer(s.Pod) {
 		r := s.peek(c.Name)
-		if r.Doomed != "" && r.alive() {
+		if r.Doomed != "" && r.alive() && p.due(r.StopRetry) {
 			p.do(action{Do: doStop, Container: c.Name, Grace: doomedGrace(s.Pod, c, r), Message: r.Doomed})
 		}
 	}
@@ -266,7 +266,7 @@ func (p *planner) prune() {
 	for i := range p.s.Sandbox.Containers {
 		c := &p.s.Sandbox.Containers[i]
 		r := p.s.peek(c.Name)
-		if c.State == ContainerExited && r.Current != nil && c.Attempt+1 < r.Current.Attempt {
+		if c.State == ContainerExited && r.Current != nil && c.Attempt+1 < r.Current.Attempt && p.due(p.s.PruneRetry) {
 			p.do(action{Do: doPrune, Container: c.Name, ID: c.ID})
 		}
 	}

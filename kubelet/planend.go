@@ -144,10 +144,12 @@ func (p *planner) stopContainers(e *ending) bool {
 	s := p.s
 	running := false
 	stop := func(c *corev1.Container) {
-		if s.peek(c.Name).alive() {
+		if r := s.peek(c.Name); r.alive() {
 			running = true
-			p.do(action{Do: doStop, Container: c.Name, Grace: e.Grace,
-				Message: fmt.Sprintf("Stopping container %s", c.Name)})
+			if p.due(r.StopRetry) {
+				p.do(action{Do: doStop, Container: c.Name, Grace: e.Grace,
+					Message: fmt.Sprintf("Stopping container %s", c.Name)})
+			}
 		}
 		running = running || s.busy("container/"+c.Name)
 	}

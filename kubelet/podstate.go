@@ -29,6 +29,8 @@ type podState struct {
 	VolumesReady bool
 	VolumesRetry time.Time
 	VolumesFresh time.Time
+	// PruneRetry is when old containers whose removal failed may be removed.
+	PruneRetry time.Time
 	// Cleaned tells that the sandbox and the volumes of an ended pod are gone.
 	Cleaned bool
 	// Deleted tells that the API was asked for the final deletion.
@@ -65,6 +67,8 @@ type record struct {
 	Readiness, Startup, Liveness probeState
 	// Running tells that the postStart hook of Current is done.
 	PostStarted bool
+	// StopRetry is when a stop that failed may be tried again.
+	StopRetry time.Time
 	// Doomed says why Current has to be stopped, such as a failed liveness probe.
 	Doomed string
 }

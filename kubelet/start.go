@@ -39,10 +39,7 @@ func (w *worker) startEffect(a action, now time.Time) func(context.Context) func
 	st.attempt, st.left = s.beginStart(r, st.c, now)
 	return func(ctx context.Context) func() {
 		id, err := w.start(ctx, &st)
-		return func() {
-			w.observe(context.WithoutCancel(ctx))
-			w.state.started(a.Container, id, err, ctx.Err() != nil, time.Now())
-		}
+		return func() { w.state.started(a.Container, id, err, ctx.Err() != nil, time.Now()) }
 	}
 }
 

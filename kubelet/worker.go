@@ -80,6 +80,14 @@ func (w *worker) report(f func()) {
 	w.kick()
 }
 
+// answer is report for what an action led to.
+func (w *worker) answer(f func()) {
+	w.mu.Lock()
+	w.dirty, w.reports = true, append(w.reports, f)
+	w.mu.Unlock()
+	w.kick()
+}
+
 // run works until the pod is gone for good or ctx ends. It returns when all that it started has.
 func (w *worker) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -92,7 +100,13 @@ func (w *worker) run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		w.take(ctx)
+		if !w.take(ctx) {
+			select {
+			case <-ctx.Done():
+			case <-time.After(observeRetry):
+			}
+			continue
+		}
 		now := time.Now()
 		acts, wake := plan(&w.state, now)
 		w.interrupt(now)
@@ -119,27 +133,36 @@ func (w *worker) run(ctx context.Context) {
 	}
 }
 
-// take brings the state up to date with all that was told since.
-func (w *worker) take(ctx context.Context) {
+// observeRetry is how long the worker waits when the runtime does not tell the pod's state.
+const observeRetry = 200 * time.Millisecond
+
+// take brings the state up to date with all that was told since. What an action answered is taken
+// after the runtime was asked for the state that the action led to. It reports false when the
+// runtime did not tell: then nothing was taken, and nothing must be decided.
+func (w *worker) take(ctx context.Context) bool {
 	w.mu.Lock()
 	pod, gone, dirty, reports := w.pod, w.gone, w.dirty, w.reports
 	w.dirty, w.reports = false, nil
 	w.mu.Unlock()
+	if dirty && !w.observe(ctx) {
+		w.mu.Lock()
+		w.dirty, w.reports = true, append(reports, w.reports...)
+		w.mu.Unlock()
+		return false
+	}
 	w.state.Pod, w.state.Gone = pod, gone
 	w.status.saw(pod)
-	if dirty {
-		w.observe(ctx)
-	}
 	for _, f := range reports {
 		f()
 	}
+	return true
 }
 
-// observe reads the state of the pod's sandbox.
-func (w *worker) observe(ctx context.Context) {
+// observe reads the state of the pod's sandbox, and reports whether the runtime told it.
+func (w *worker) observe(ctx context.Context) bool {
 	s := &w.state
 	if s.Sandbox == nil {
-		return
+		return true
 	}
 	sb, err := w.k.cfg.Runtime.Sandbox(ctx, s.Sandbox.ID)
 	switch {
@@ -148,9 +171,13 @@ func (w *worker) observe(ctx context.Context) {
 		s.observe(&sb, time.Now())
 	case isGone(err):
 		s.observe(nil, time.Now())
-	case ctx.Err() == nil:
-		w.k.log.Error("can't read the state of a sandbox", "pod", podName(s.Pod), "err", err)
+	default:
+		if ctx.Err() == nil {
+			w.k.log.Error("can't read the state of a sandbox", "pod", podName(s.Pod), "err", err)
+		}
+		return false
 	}
+	return true
 }
 
 // interrupt cancels effects that a newer wish overtook: starts of a pod that ends, and stops whose
@@ -190,7 +217,7 @@ func (w *worker) perform(ctx context.Context, a action, now time.Time) {
 	w.state.Busy[key], w.cancels[key], w.verbs[key], w.graces[key] = true, cancel, a.Do, a.Grace
 	w.effects.Go(func() {
 		apply := w.guarded(ctx, a, effect)
-		w.report(func() {
+		w.answer(func() {
 			delete(w.state.Busy, key)
 			delete(w.cancels, key)
 			if apply != nil {
@@ -219,7 +246,11 @@ func (w *worker) failed(a action, err error) {
 	switch a.Do {
 	case doVolumes:
 		s.VolumesRetry = retry
-	case doStart, doStop, doProbe:
+	case doStop:
+		s.record(a.Container).StopRetry = retry
+	case doPrune:
+		s.PruneRetry = retry
+	case doStart, doProbe:
 		r := s.record(a.Container)
 		r.Retry, r.Wait = retry, waiting{"CreateContainerError", err.Error()}
 	case doDelete:

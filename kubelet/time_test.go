@@ -1,0 +1,151 @@
+package kubelet_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/kubelet"
+)
+
+// runMemory runs a kubelet on a memory runtime until f returns.
+func runMemory(t *testing.T, m *memory, f func(client.Typed[*corev1.Pod])) {
+	t.Helper()
+	c := newAPI(t)
+	k, err := kubelet.New(kubelet.Config{Client: c, Runtime: m, NodeName: "node-a", Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- k.Run(ctx) }()
+	<-k.Ready()
+	f(client.For[*corev1.Pod](c))
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func mustCreate(t *testing.T, pods client.Typed[*corev1.Pod], p *corev1.Pod) {
+	t.Helper()
+	if _, err := pods.Create(context.Background(), p); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCrashLoopTakesItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		m.life = func(string, uint32) (time.Duration, int) { return time.Second, 1 }
+		runMemory(t, m, func(pods client.Typed[*corev1.Pod]) {
+			mustCreate(t, pods, pod("crash"))
+			time.Sleep(20 * time.Minute)
+		})
+		var waits []string
+		for i, at := range m.starts["main"][1:] {
+			waits = append(waits, at.Sub(m.starts["main"][i]).Round(time.Second).String())
+		}
+		want := []string{"1s", "11s", "21s", "41s", "1m21s", "2m41s", "5m1s", "5m1s"}
+		if len(waits) < len(want) || !slices.Equal(waits[:len(want)], want) {
+			t.Errorf("the container was started after %v, want %v", waits, want)
+		}
+	})
+}
+
+func TestLivenessTakesItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		begin := time.Now()
+		m.exec = func([]string) (int, error) {
+			if time.Since(begin) > 25*time.Second && time.Since(begin) < 60*time.Second {
+				return 1, nil
+			}
+			return 0, nil
+		}
+		runMemory(t, m, func(pods client.Typed[*corev1.Pod]) {
+			p := pod("live")
+			p.Spec.Containers[0].LivenessProbe = &corev1.Probe{PeriodSeconds: 10, FailureThreshold: 3, InitialDelaySeconds: 5,
+				ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"x"}}}}
+			mustCreate(t, pods, p)
+			time.Sleep(2 * time.Minute)
+		})
+		starts := m.starts["main"]
+		if len(starts) != 2 || starts[1].Sub(starts[0]).Round(time.Second) != 55*time.Second && starts[1].Sub(starts[0]).Round(time.Second) != 45*time.Second {
+			t.Errorf("started at %v", starts)
+		}
+	})
+}
+
+// TestFaults makes calls of the runtime fail at random. Whatever fails, the pods come to run, and
+// when they are deleted nothing is left.
+func TestFaults(t *testing.T) {
+	for seed := range uint64(12) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newMemory()
+				var mu sync.Mutex
+				rnd, until := rand.New(rand.NewPCG(seed, 1)), time.Now().Add(time.Minute)
+				m.fault = func(string) error {
+					mu.Lock()
+					defer mu.Unlock()
+					if time.Now().Before(until) && rnd.IntN(3) == 0 {
+						return errors.New("injected")
+					}
+					return nil
+				}
+				runMemory(t, m, func(pods client.Typed[*corev1.Pod]) { faults(t, m, pods, &until, &mu) })
+			})
+		})
+	}
+}
+
+func faults(t *testing.T, m *memory, pods client.Typed[*corev1.Pod], until *time.Time, mu *sync.Mutex) {
+	ctx := context.Background()
+	for i := range 3 {
+		p := pod(fmt.Sprint("p", i))
+		p.Spec.InitContainers = []corev1.Container{{Name: "init", Image: testImage}}
+		m.life = func(name string, _ uint32) (time.Duration, int) {
+			if name == "init" {
+				return time.Second, 0
+			}
+			return 0, 0
+		}
+		mustCreate(t, pods, p)
+	}
+	time.Sleep(15 * time.Minute)
+	list, err := pods.List(ctx, "default", metav1.ListOptions{})
+	if err != nil || len(list.Items) != 3 {
+		t.Fatal(len(list.Items), err)
+	}
+	for _, p := range list.Items {
+		if !ready(p) {
+			t.Errorf("pod %s is not ready: %s", p.Name, describe(p))
+		}
+	}
+	mu.Lock()
+	*until = time.Now().Add(time.Minute)
+	mu.Unlock()
+	for _, p := range list.Items {
+		if err := pods.Delete(ctx, p.Namespace, p.Name, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	}
+	time.Sleep(15 * time.Minute)
+	if list, err = pods.List(ctx, "default", metav1.ListOptions{}); err != nil || len(list.Items) != 0 {
+		t.Errorf("pods stay: %d, %v", len(list.Items), err)
+	}
+	if left, _ := m.Sandboxes(ctx); len(left) != 0 {
+		t.Errorf("sandboxes stay: %+v", left)
+	}
+}
