@@ -63,6 +63,9 @@ type Kind struct {
 	// Validate returns what is wrong with a new object (old nil) or an update. Metadata has been
 	// looked at already.
 	Validate func(obj, old client.Object) field.ErrorList
+	// PrepareStatus readies a write to /status: it keeps what status writers may leave out but not
+	// change. It runs before ValidateStatus.
+	PrepareStatus func(obj, old client.Object)
 	// ValidateStatus does the same for a write to /status; nil accepts all.
 	ValidateStatus func(obj, old client.Object) field.ErrorList
 	// NameIsValid returns what is wrong with a name, as field messages; nil asks for a DNS

@@ -165,6 +165,9 @@ func (s *Server) finishUpdate(ctx context.Context, rq *request, obj client.Objec
 	if res.Prepare != nil && (rq.ref.Subresource == "" || rq.ref.Subresource == "scale") {
 		res.Prepare(obj, old)
 	}
+	if isStatus && res.PrepareStatus != nil {
+		res.PrepareStatus(obj, old)
+	}
 	if res.Generation && !isStatus && !res.sameSpec(obj, old) {
 		obj.SetGeneration(old.GetGeneration() + 1)
 	}

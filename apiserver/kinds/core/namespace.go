@@ -63,7 +63,7 @@ func prepareNamespace(o, old *corev1.Namespace) {
 	defaultNamespace(o)
 	if old != nil {
 		// Finalizers change through the finalize subresource only.
-		o.Spec.Finalizers = old.Spec.Finalizers
+		o.Spec.Finalizers = slices.Clone(old.Spec.Finalizers)
 		return
 	}
 	o.Status = corev1.NamespaceStatus{Phase: corev1.NamespaceActive}

@@ -23,6 +23,7 @@ func Pod() apiserver.Kind {
 	k.GracePeriod = row.Value(podGracePeriod)
 	k.Default = row.Of(defaultPod)
 	k.Prepare = row.Pair(preparePod)
+	k.PrepareStatus = row.Pair(preparePodStatus)
 	k.Validate = row.Check(validatePod)
 	k.ValidateStatus = row.Check(podspec.ValidatePodStatus)
 	k.Warnings = row.Warn(podWarnings)
@@ -60,6 +61,20 @@ func preparePod(o, old *corev1.Pod) {
 	podspec.MergeLabelKeys(o)
 	podspec.DefaultPodResources(o)
 	o.Status.QOSClass = podspec.QOS(&o.Spec)
+}
+
+// preparePodStatus keeps what old kubelets do not know of.
+func preparePodStatus(o, old *corev1.Pod) {
+	s, was := &o.Status, old.Status.DeepCopy()
+	if s.QOSClass == "" {
+		s.QOSClass = was.QOSClass
+	}
+	if s.ResourceClaimStatuses == nil {
+		s.ResourceClaimStatuses = was.ResourceClaimStatuses
+	}
+	if s.ObservedGeneration == 0 {
+		s.ObservedGeneration = was.ObservedGeneration
+	}
 }
 
 func validatePod(o, old *corev1.Pod) field.ErrorList {
