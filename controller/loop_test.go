@@ -91,10 +91,12 @@ func TestSuccessEndsTheBackoff(t *testing.T) {
 		})
 		c.Enqueue(key("a"))
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		last = time.Now()
 		n = 1 // the next try fails once more
 		c.Enqueue(key("a"))
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if got, want := fmt.Sprint(pauses), "[0s 1s 2s 0s 1s]"; got != want {
 			t.Errorf("paused %s, want %s", got, want)
 		}
@@ -116,6 +118,7 @@ func TestAfterComesBack(t *testing.T) {
 		})
 		c.Enqueue(key("a"))
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if got, want := fmt.Sprint(at), "[0s 1m0s 2m0s]"; got != want {
 			t.Errorf("reconciled at %s, want %s", got, want)
 		}
@@ -195,6 +198,7 @@ func TestOneKeyIsNeverReconciledTwiceAtOnce(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if most != 3 {
 			t.Errorf("%d keys were reconciled at once, want 3", most)
 		}
