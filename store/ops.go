@@ -55,6 +55,18 @@ func (t *Txn) writes() bool {
 	return false
 }
 
+// lease returns the first lease that a put names, and its key.
+func (t *Txn) lease() (LeaseID, string) {
+	for _, ops := range [][]Op{t.Then, t.Else} {
+		for i := range ops {
+			if ops[i].Lease != 0 {
+				return ops[i].Lease, ops[i].Key
+			}
+		}
+	}
+	return 0, ""
+}
+
 // size is the number of bytes in a transaction's keys and values.
 func (t *Txn) size() int {
 	n := 0

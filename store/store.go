@@ -146,6 +146,10 @@ func (s *Store) Txn(ctx context.Context, t Txn) (TxnResult, error) {
 	if err := t.validate(); err != nil {
 		return TxnResult{}, err
 	}
+	if lease, key := t.lease(); lease != 0 {
+		// Leases cannot be granted yet; a key that silently outlived its own would be worse.
+		return TxnResult{}, fmt.Errorf("%w: put of %q names lease %d, which does not exist", ErrInvalid, key, lease)
+	}
 	if n := t.size(); n > s.cfg.MaxTxnBytes {
 		return TxnResult{}, fmt.Errorf("%w: the transaction has %d bytes, the limit is %d", ErrTooLarge, n, s.cfg.MaxTxnBytes)
 	}

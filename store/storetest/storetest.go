@@ -127,6 +127,7 @@ func testBadRequests(t *testing.T, s *store.Store) {
 		"two puts of a key":       {Then: []store.Op{put, store.OpPut("j", nil), put}},
 		"put and deletion":        {Else: []store.Op{put, store.OpDelete("k")}},
 		"put within a deletion":   {Else: []store.Op{store.OpDeletePrefix(""), put}},
+		"an unknown lease":        {Then: []store.Op{{Type: store.TypePut, Key: "k", Lease: 7}}},
 		"an unknown operation":    {Then: []store.Op{{Type: 9, Key: "k"}}},
 		"a negative limit":        {Then: []store.Op{{Type: store.TypeGet, Key: "k", Limit: -1}}},
 		"condition without a key": {If: []store.Compare{{}}, Then: []store.Op{put}},
