@@ -30,6 +30,7 @@ func TestConformanceInProcess(t *testing.T) {
 }
 
 func TestConformanceOverHTTPS(t *testing.T) {
+	t.Parallel() // client-go waits and asks again, for 20 s in all, when a version is too large
 	s, st := openServer(t)
 	cfg := serveTLS(t, s)
 	clienttest.Run(t, func(t *testing.T) client.Interface {

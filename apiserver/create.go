@@ -91,12 +91,20 @@ func (s *Server) insert(ctx context.Context, rq *request, obj client.Object, gua
 			return f, err
 		}
 		if f.entry != nil {
-			return found{}, apierrors.NewAlreadyExists(rq.res.gr, rq.ref.Name)
+			return found{}, rq.alreadyExists(f.entry)
 		}
 		if guards, err = s.reguard(ctx, rq, guards); err != nil {
 			return found{}, err
 		}
 	}
+}
+
+func (rq *request) alreadyExists(e *store.Entry) error {
+	err := apierrors.NewAlreadyExists(rq.res.gr, rq.ref.Name)
+	if old, e := rq.res.object(e); e == nil && old.GetDeletionTimestamp() != nil {
+		err.ErrStatus.Message = "object is being deleted: " + err.ErrStatus.Message
+	}
+	return err
 }
 
 // commit runs a transaction that writes the request's object as its first operation, with the
