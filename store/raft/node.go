@@ -93,7 +93,7 @@ func (n *Node) shutdown() error {
 // openFiles takes the directory and opens the log and the snapshots in it.
 func (n *Node) openFiles() (err error) {
 	logDir := filepath.Join(n.cfg.Dir, "log")
-	if err := os.MkdirAll(logDir, 0o700); err != nil {
+	if err := makeDir(logDir); err != nil {
 		return fmt.Errorf("raft: make the store's directory: %w", err)
 	}
 	if n.lock, err = lockDir(n.cfg.Dir); err != nil {
@@ -111,7 +111,7 @@ func (n *Node) openFiles() (err error) {
 	if err != nil {
 		return fmt.Errorf("raft: open the snapshots in %s: %w", n.cfg.Dir, err)
 	}
-	return nil
+	return syncDir(n.cfg.Dir)
 }
 
 func (n *Node) openStore() error {
