@@ -48,8 +48,7 @@ func (rq *request) checkDeleteOptions(opts *metav1.DeleteOptions) error {
 		return err
 	}
 	if opts.PropagationPolicy != nil {
-		//nolint:staticcheck // still part of the API
-		if opts.OrphanDependents != nil {
+		if orphanDependents(opts) != nil {
 			return badRequest("orphanDependents and deletionPropagation cannot be both set")
 		}
 		switch p := *opts.PropagationPolicy; p {
@@ -59,6 +58,12 @@ func (rq *request) checkDeleteOptions(opts *metav1.DeleteOptions) error {
 		}
 	}
 	return nil
+}
+
+// orphanDependents is the older form of the propagation policy.
+func orphanDependents(opts *metav1.DeleteOptions) *bool {
+	//lint:ignore SA1019 clients may still send it
+	return opts.OrphanDependents
 }
 
 // deleteOnce tries on one state of the object; done false means that it was changed meanwhile.
@@ -145,8 +150,7 @@ func (s *Server) markDeleted(rq *request, obj client.Object, grace int64) bool {
 // object's dependents. It tells whether that changed the object.
 func setDeletionFinalizers(obj client.Object, opts *metav1.DeleteOptions) bool {
 	orphan, foreground := false, false
-	//nolint:staticcheck // still part of the API
-	switch old := opts.OrphanDependents; {
+	switch old := orphanDependents(opts); {
 	case opts.PropagationPolicy != nil:
 		orphan = *opts.PropagationPolicy == metav1.DeletePropagationOrphan
 		foreground = *opts.PropagationPolicy == metav1.DeletePropagationForeground

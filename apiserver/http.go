@@ -95,6 +95,10 @@ func (c *call) recoverPanic() {
 func (c *call) resource(verb string) {
 	ref := c.target.ref
 	rq, err := c.server.begin(c.r.Context(), c.user, verb, ref)
+	if apierrors.IsNotFound(err) && verb == verbList && ref.GroupVersionResource == customResources {
+		c.noCustomResources()
+		return
+	}
 	if err != nil {
 		c.fail(err)
 		return

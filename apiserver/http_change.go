@@ -165,8 +165,7 @@ func (c *call) delete() error {
 		})
 	}
 	code := http.StatusOK
-	//nolint:staticcheck // still part of the API
-	if orphan := opts.OrphanDependents; !d.gone && orphan != nil && !*orphan {
+	if orphan := orphanDependents(&opts); !d.gone && orphan != nil && !*orphan {
 		code = http.StatusAccepted
 	}
 	return c.object(code, d.obj, d.entry, false)

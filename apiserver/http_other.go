@@ -6,9 +6,12 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/version"
 )
 
@@ -44,6 +47,20 @@ func (c *call) other() {
 	default:
 		c.fail(notFoundPath())
 	}
+}
+
+// customResources is where clients look for the definitions of kinds that a server was taught.
+var customResources = schema.GroupVersionResource{
+	Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+
+// noCustomResources tells the truth about a server that knows no such definitions: there are none. kubectl
+// asks before it says of a manifest that there is no such kind, and blames the server otherwise.
+func (c *call) noCustomResources() {
+	c.json(metav1.PartialObjectMetadataList{
+		TypeMeta: metav1.TypeMeta{APIVersion: customResources.GroupVersion().String(), Kind: "CustomResourceDefinitionList"},
+		ListMeta: metav1.ListMeta{ResourceVersion: strconv.FormatInt(c.server.cfg.Store.Revision(), 10)},
+		Items:    []metav1.PartialObjectMetadata{},
+	})
 }
 
 func (c *call) json(v any) {

@@ -106,5 +106,6 @@ func (rq *request) sameName(obj client.Object) error {
 
 // uidMismatch is the cause of a conflict about an update that was meant for another object.
 func uidMismatch(got, want any) error {
-	return fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", want, got) //nolint:staticcheck // the API's text
+	//lint:ignore ST1005 the API's words
+	return fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", want, got)
 }

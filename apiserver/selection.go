@@ -1,7 +1,6 @@
 package apiserver
 
 import (
-	"fmt"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -127,17 +126,4 @@ func checkListOptions(opts *metav1.ListOptions, watch bool) error {
 func (r *resource) listKind() metav1.TypeMeta {
 	apiVersion, kind := r.GroupVersionKind.ToAPIVersionAndKind()
 	return metav1.TypeMeta{APIVersion: apiVersion, Kind: kind + "List"}
-}
-
-// keyName returns the name of the object at a key.
-func (r *resource) keyName(key string) (namespace, name string, err error) {
-	rest, ok := strings.CutPrefix(key, r.prefix)
-	if !ok {
-		return "", "", fmt.Errorf("apiserver: %q is no key of %s", key, r.gr)
-	}
-	if !r.Namespaced {
-		return "", rest, nil
-	}
-	namespace, name, _ = strings.Cut(rest, "/")
-	return namespace, name, nil
 }

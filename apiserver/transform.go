@@ -16,7 +16,7 @@ func (f *format) partial(obj client.Object) *metav1.PartialObjectMetadata {
 	p := &metav1.PartialObjectMetadata{}
 	p.SetGroupVersionKind(f.metaVersion().WithKind("PartialObjectMetadata"))
 	p.Name, p.Namespace, p.GenerateName, p.UID = obj.GetName(), obj.GetNamespace(), obj.GetGenerateName(), obj.GetUID()
-	p.ResourceVersion, p.Generation, p.SelfLink = obj.GetResourceVersion(), obj.GetGeneration(), obj.GetSelfLink()
+	p.ResourceVersion, p.Generation = obj.GetResourceVersion(), obj.GetGeneration()
 	p.CreationTimestamp, p.DeletionTimestamp = obj.GetCreationTimestamp(), obj.GetDeletionTimestamp()
 	p.DeletionGracePeriodSeconds = obj.GetDeletionGracePeriodSeconds()
 	p.Labels, p.Annotations, p.OwnerReferences = obj.GetLabels(), obj.GetAnnotations(), obj.GetOwnerReferences()
