@@ -136,9 +136,9 @@ func (s *Store) Range(ctx context.Context, r Range) (RangeResult, error) {
 	return RangeResult{Revision: v.rev, Entries: entries, Count: count, More: count > len(entries)}, nil
 }
 
-// Txn runs a transaction. Values are taken over and must not be written to afterwards. The error is
-// ErrInvalid or ErrTooLarge when nothing was tried, ErrUnknownOutcome (with ctx's error) when ctx
-// ended while the transaction was on its way.
+// Txn runs a transaction. Values are taken over and must not be written to afterwards. Nothing happened
+// when the error is ErrInvalid, ErrTooLarge, ErrNoLeader, ErrClosed or ctx's own. It is ErrUnknownOutcome,
+// with the reason, when the transaction was on its way and may still happen, or have happened.
 func (s *Store) Txn(ctx context.Context, t Txn) (TxnResult, error) {
 	if err := s.ready(ctx); err != nil {
 		return TxnResult{}, err
