@@ -39,6 +39,17 @@ type world struct {
 // newWorld starts everything; wrap, when not nil, changes the client that the controllers get.
 func newWorld(t testing.TB, wrap func(client.Interface) client.Interface) *world {
 	t.Helper()
+	return newWorldOver(t, func(_ *apiserver.Server, c client.Interface) client.Interface {
+		if wrap != nil {
+			return wrap(c)
+		}
+		return c
+	})
+}
+
+// newWorldOver starts everything; over makes the client that the controllers get.
+func newWorldOver(t testing.TB, over func(*apiserver.Server, client.Interface) client.Interface) *world {
+	t.Helper()
 	st, err := store.Open(store.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -51,11 +62,7 @@ func newWorld(t testing.TB, wrap func(client.Interface) client.Interface) *world
 	c := server.Client(apiserver.Identity{User: "admin", Groups: []string{apiserver.GroupMasters}})
 	w := &world{TB: t, ctx: t.Context(), c: c}
 	w.namespace("default")
-	mine := c
-	if wrap != nil {
-		mine = wrap(c)
-	}
-	g, err := builtin.New(builtin.Config{Client: mine, RootCA: []byte("PEM")})
+	g, err := builtin.New(builtin.Config{Client: over(server, c), RootCA: []byte("PEM")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,8 +263,13 @@ func (w *world) complete(name string, n int32) *appsv1.Deployment {
 	return last
 }
 
-func TestDeploymentLife(t *testing.T) {
-	w := newWorld(t, nil)
+func TestDeploymentLife(t *testing.T) { newWorld(t, nil).deploymentLife() }
+
+// TestDeploymentLifeOverHTTPS is the same with controllers in another process, as it were.
+func TestDeploymentLifeOverHTTPS(t *testing.T) { newWorldOver(t, overHTTPS(t)).deploymentLife() }
+
+func (w *world) deploymentLife() {
+	w.Helper()
 	svc := &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"},
 		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "web"}, Ports: []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromInt32(8080)}}},
@@ -271,7 +283,7 @@ func TestDeploymentLife(t *testing.T) {
 	w.patch("web", `{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"v2"}]}}}}`)
 	d := w.complete("web", 5)
 	if got := d.Annotations["deployment.kubernetes.io/revision"]; got != "2" {
-		t.Errorf("revision %q", got)
+		w.Errorf("revision %q", got)
 	}
 	w.endpoints(5)
 	w.delete(d, metav1.DeletePropagationBackground)

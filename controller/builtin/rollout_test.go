@@ -17,7 +17,12 @@ import (
 // is under way, and follows every change of a pod in its true order: never are fewer than eight
 // pods ready, never are there more than ten.
 func TestRolloutKeepsServing(t *testing.T) {
-	w := newWorld(t, nil)
+	t.Run("in process", func(t *testing.T) { newWorld(t, nil).rollAndFollow() })
+	t.Run("over HTTPS", func(t *testing.T) { newWorldOver(t, overHTTPS(t)).rollAndFollow() })
+}
+
+func (w *world) rollAndFollow() {
+	w.Helper()
 	d := deploymentOf("web", 8, "v0")
 	d.Spec.Strategy.RollingUpdate = rolling(2, 0)
 	w.create(d)
