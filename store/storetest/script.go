@@ -159,6 +159,9 @@ func (s *script) next(w *store.Watcher) (string, error) {
 		if err != nil {
 			return out, err
 		}
+		if b.Revision == 0 && w.Progress() < s.store.Revision() {
+			continue
+		}
 		if b.Revision == 0 {
 			return out + fmt.Sprintf("nothing more up to revision %d\n", w.Progress()), nil
 		}
