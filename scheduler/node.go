@@ -31,6 +31,8 @@ type NodeInfo struct {
 	images map[string]int64
 	// withAffinity are the pods that have rules about other pods.
 	withAffinity []*PodInfo
+	// wishes counts those of them whose rules count in scores.
+	wishes int
 }
 
 func newNodeInfo(node *corev1.Node) *NodeInfo {
@@ -85,6 +87,9 @@ func (n *NodeInfo) with(p *PodInfo) *NodeInfo {
 	if p.hasAffinity() {
 		c.withAffinity = appended(n.withAffinity, p)
 	}
+	if p.hasWishes() {
+		c.wishes++
+	}
 	c.rebalance()
 	return &c
 }
@@ -102,7 +107,7 @@ func (n *NodeInfo) without(key string) *NodeInfo {
 	}
 	c := *n
 	c.Pods = slices.Concat(n.Pods[:i], n.Pods[i+1:])
-	c.Requested, c.NonZeroRequested, c.ports, c.withAffinity = Resource{}, Resource{}, nil, nil
+	c.Requested, c.NonZeroRequested, c.ports, c.withAffinity, c.wishes = Resource{}, Resource{}, nil, nil, 0
 	// The sums are made anew: sums that stop at the largest number can't be taken apart.
 	for _, p := range c.Pods {
 		c.Requested = c.Requested.Add(p.Requests)
@@ -110,6 +115,9 @@ func (n *NodeInfo) without(key string) *NodeInfo {
 		c.ports = append(c.ports, p.Ports...)
 		if p.hasAffinity() {
 			c.withAffinity = append(c.withAffinity, p)
+		}
+		if p.hasWishes() {
+			c.wishes++
 		}
 	}
 	c.rebalance()

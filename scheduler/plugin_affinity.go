@@ -146,13 +146,16 @@ const hardAffinityWeight = 1
 // PreScore implements PreScorePlugin.
 func (InterPodAffinity) PreScore(c *Cycle, _ []*NodeInfo) (any, bool, error) {
 	own := len(c.Pod.preferred)+len(c.Pod.preferredAgainst) > 0
-	if !own && c.Snapshot.affine == 0 {
+	if !own && c.Snapshot.wishes == 0 {
 		return nil, true, nil
 	}
 	sums := domains{}
 	for n := range c.Snapshot.Nodes() {
 		if own {
 			sums.addPreferences(c, n)
+		}
+		if n.wishes == 0 {
+			continue
 		}
 		for _, other := range n.withAffinity {
 			sums.addWishes(c, other, n.Node)

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -130,6 +131,11 @@ func (p *PodInfo) hasAffinity() bool {
 	return len(p.affinity)+len(p.antiAffinity)+len(p.preferred)+len(p.preferredAgainst) > 0
 }
 
+// hasWishes tells whether the pod's rules count in the scores of other pods; required anti-affinity does not.
+func (p *PodInfo) hasWishes() bool {
+	return len(p.affinity)+len(p.preferred)+len(p.preferredAgainst) > 0
+}
+
 // hostPorts returns the ports that containers and sidecars take on the node.
 func hostPorts(pod *corev1.Pod) []HostPort {
 	var out []HostPort
@@ -165,7 +171,7 @@ func hostPorts(pod *corev1.Pod) []HostPort {
 type affinityTerm struct {
 	topologyKey string
 	selector    labels.Selector
-	namespaces  map[string]bool
+	namespaces  []string
 	// nsSelector, when not nil, adds the namespaces whose labels match.
 	nsSelector labels.Selector
 	weight     int64
@@ -185,19 +191,16 @@ func newAffinityTerm(owner *corev1.Pod, t *corev1.PodAffinityTerm, weight int64)
 			return out, err
 		}
 	}
-	out.namespaces = map[string]bool{}
-	for _, ns := range t.Namespaces {
-		out.namespaces[ns] = true
-	}
+	out.namespaces = t.Namespaces
 	if len(t.Namespaces) == 0 && t.NamespaceSelector == nil {
-		out.namespaces[owner.Namespace] = true
+		out.namespaces = []string{owner.Namespace}
 	}
 	return out, nil
 }
 
 // matches tells whether the rule is about the given pod.
 func (t *affinityTerm) matches(s *Snapshot, pod *corev1.Pod) bool {
-	if !t.namespaces[pod.Namespace] {
+	if !slices.Contains(t.namespaces, pod.Namespace) {
 		if t.nsSelector == nil || !t.nsSelector.Matches(labels.Set(s.namespaceLabels(pod.Namespace))) {
 			return false
 		}

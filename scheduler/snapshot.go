@@ -19,9 +19,9 @@ type Snapshot struct {
 	// images counts, by image, the nodes that have it.
 	images     table[int]
 	namespaces table[map[string]string]
-	// affine counts the pods that have rules about other pods: with none there is nothing to look
-	// for on the nodes.
-	affine int
+	// affine counts the pods on nodes that have rules about other pods, wishes those of them whose
+	// rules count in scores: with none there is nothing to look for on the nodes.
+	affine, wishes int
 	// lost holds the pods, by key, that are said to be on a node that is not here (yet).
 	lost table[lostPod]
 }
@@ -162,7 +162,7 @@ func (b *Builder) RemoveNode(name string) {
 	}
 	old := b.s.nodes.at(i)
 	b.countImages(old, -1)
-	b.s.affine -= len(old.withAffinity)
+	b.recount(old, nil)
 	for _, p := range old.Pods {
 		b.s.lost.put(b.e, p.Key, lostPod{name, p})
 	}
@@ -184,13 +184,23 @@ func (b *Builder) AddPod(p *PodInfo, node string) {
 	}
 	b.s.lost.remove(b.e, p.Key)
 	n := b.s.nodes.at(i)
-	if old := n.without(p.Key); old != nil {
-		b.s.affine += len(old.withAffinity) - len(n.withAffinity)
-		n = old
+	next := n
+	if without := n.without(p.Key); without != nil {
+		next = without
 	}
-	next := n.with(p)
-	b.s.affine += len(next.withAffinity) - len(n.withAffinity)
+	next = next.with(p)
+	b.recount(n, next)
 	b.s.nodes.set(b.e, i, next)
+}
+
+// recount follows the change of a node; now is nil when it goes.
+func (b *Builder) recount(old, now *NodeInfo) {
+	b.s.affine -= len(old.withAffinity)
+	b.s.wishes -= old.wishes
+	if now != nil {
+		b.s.affine += len(now.withAffinity)
+		b.s.wishes += now.wishes
+	}
 }
 
 // RemovePod takes the pod with the given key off a node, and tells whether it was there.
@@ -208,7 +218,7 @@ func (b *Builder) RemovePod(key, node string) bool {
 	if n == nil {
 		return false
 	}
-	b.s.affine += len(n.withAffinity) - len(old.withAffinity)
+	b.recount(old, n)
 	b.s.nodes.set(b.e, i, n)
 	return true
 }
