@@ -153,6 +153,7 @@ func validateNodeStatus(o, old *corev1.Node) field.ErrorList {
 	if !equality.Semantic.DeepEqual(o.Status.Capacity, old.Status.Capacity) || !equality.Semantic.DeepEqual(o.Status.Allocatable, old.Status.Allocatable) {
 		nodeResources(&l, o)
 	}
+	features(&l, o.Status.DeclaredFeatures)
 	uniqueAddresses(&l, o)
 	return l.Errors()
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -52,6 +54,18 @@ var strategies = map[string]strategy{
 	"ConfigMap": configmap.Strategy, "Secret": secret.Strategy, "ServiceAccount": serviceaccount.Strategy,
 	"Endpoints": endpoint.Strategy, "Event": event.Strategy, "Deployment": deployment.Strategy,
 	"ReplicaSet": replicaset.Strategy, "EndpointSlice": endpointslice.Strategy, "Lease": lease.Strategy,
+}
+
+var statusStrategies = map[string]rest.RESTUpdateStrategy{
+	"Pod": pod.StatusStrategy, "Service": service.StatusStrategy, "Namespace": namespace.StatusStrategy,
+	"Node": node.StatusStrategy, "Deployment": deployment.StatusStrategy, "ReplicaSet": replicaset.StatusStrategy,
+}
+
+type attributes func(runtime.Object) (labels.Set, fields.Set, error)
+
+var attributesOf = map[string]attributes{
+	"Pod": pod.GetAttrs, "Service": service.GetAttrs, "Namespace": namespace.GetAttrs, "Node": node.GetAttrs,
+	"Secret": secret.GetAttrs, "Event": event.GetAttrs, "ReplicaSet": replicaset.GetAttrs,
 }
 
 // allowPrivileged is what every cluster is set up with.
@@ -102,6 +116,28 @@ func (t theirs) update(obj, old client.Object) (runtime.Object, field.ErrorList,
 	errs := s.ValidateUpdate(t.ctx(), in, was)
 	out, err := legacyscheme.Scheme.ConvertToVersion(in, t.kind.GroupVersion())
 	return out, errs, err
+}
+
+func (t theirs) status(s rest.RESTUpdateStrategy, obj, old client.Object) (field.ErrorList, error) {
+	in, err := t.internal(obj)
+	if err != nil {
+		return nil, err
+	}
+	was, err := t.internal(old)
+	if err != nil {
+		return nil, err
+	}
+	s.PrepareForUpdate(t.ctx(), in, was)
+	return s.ValidateUpdate(t.ctx(), in, was), nil
+}
+
+func (t theirs) fields(f attributes, obj client.Object) (fields.Set, error) {
+	in, err := t.internal(obj)
+	if err != nil {
+		return nil, err
+	}
+	_, out, err := f(in)
+	return out, err
 }
 
 // table prints an object as the API's Table does.

@@ -115,6 +115,8 @@ func (c *comparison) one(t *testing.T) {
 		return
 	}
 	c.accepted++
+	c.status(t, ours)
+	c.fields(t, ours)
 	c.update(t, ours)
 }
 
@@ -197,6 +199,65 @@ func (c *comparison) update(t *testing.T, old client.Object) {
 	}
 	if d := firstDifference(withoutMeta(obj), withoutMeta(stored.(client.Object))); d != "" {
 		c.found.add(c.kind.Kind, "prepare update "+where(d), d)
+	}
+}
+
+// status compares a write to the status of a stored object.
+func (c *comparison) status(t *testing.T, old client.Object) {
+	s, ok := statusStrategies[c.kind.Kind]
+	if !ok {
+		return
+	}
+	old.SetResourceVersion("1")
+	obj := copyOf(old)
+	status := reflect.ValueOf(obj).Elem().FieldByName("Status").Addr()
+	mutator{c.Rand}.mutate(status.Interface(), 1+c.IntN(3))
+	setDefaults(c.kind, obj)
+	theirErrs, err := c.theirs.status(s, obj, old)
+	if err != nil {
+		t.Fatalf("%s: %v", c.kind.Kind, err)
+	}
+	before := text(obj)
+	if c.kind.PrepareStatus != nil {
+		c.kind.PrepareStatus(obj, old)
+	}
+	var errs field.ErrorList
+	if c.kind.ValidateStatus != nil {
+		errs = c.kind.ValidateStatus(obj, old)
+	}
+	c.report("status", errs, theirErrs, before)
+}
+
+func setDefaults(k apiserver.Kind, obj client.Object) {
+	if k.Default != nil {
+		k.Default(obj)
+	}
+}
+
+// fields compares what field selectors can name.
+func (c *comparison) fields(t *testing.T, obj client.Object) {
+	attributes, ok := attributesOf[c.kind.Kind]
+	if !ok {
+		return
+	}
+	want, err := c.theirs.fields(attributes, obj)
+	if err != nil {
+		t.Fatalf("%s: %v", c.kind.Kind, err)
+	}
+	for name, v := range want {
+		if name == "metadata.name" || name == "metadata.namespace" {
+			continue
+		}
+		if f := c.kind.Fields[name]; f == nil {
+			c.found.add(c.kind.Kind, "field "+name+" missing", name)
+		} else if own := f(obj); own != v {
+			c.found.add(c.kind.Kind, "field "+name, fmt.Sprintf("%q, Kubernetes %q", own, v))
+		}
+	}
+	for name := range c.kind.Fields {
+		if _, ok := want[name]; !ok {
+			c.found.add(c.kind.Kind, "field "+name+" not in Kubernetes", name)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package podspec
 
 import (
+	"fmt"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -144,7 +145,11 @@ func (c *checker) families(ips, old []string, value any, path *field.Path) {
 	if len(ips) < 2 {
 		return
 	}
-	if dual, err := netutils.IsDualStackIPStrings(ips); err != nil || !dual || len(ips) > 2 {
+	dual, err := netutils.IsDualStackIPStrings(ips)
+	if err != nil {
+		c.Add(field.InternalError(path, fmt.Errorf("failed to check for dual stack with error:%w", err)))
+	}
+	if !dual || len(ips) > 2 {
 		c.Invalid(path, value, "may specify no more than one IP for each IP family")
 	}
 }
