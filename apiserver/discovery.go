@@ -61,18 +61,23 @@ func newDiscovery(t *table) (*discoveryDocs, error) {
 		list.Items = append(list.Items, groupDiscovery(name, versions, byVersion))
 	}
 	d.docs["/apis"] = &groups
-	for path, list := range aggregated {
+	return d, d.aggregate(aggregated)
+}
+
+// aggregate encodes the documents with everything in them.
+func (d *discoveryDocs) aggregate(lists map[string]*discoveryv2.APIGroupDiscoveryList) error {
+	for path, list := range lists {
 		list.TypeMeta = metav1.TypeMeta{APIVersion: "apidiscovery.k8s.io/v2", Kind: "APIGroupDiscoveryList"}
 		if list.Items == nil {
 			list.Items = []discoveryv2.APIGroupDiscovery{}
 		}
 		b, err := json.Marshal(list)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		d.aggregated[path], d.etags[path] = b, fmt.Sprintf(`"%X"`, sha512.Sum512(b))
 	}
-	return d, nil
+	return nil
 }
 
 func (d *discoveryDocs) groups() []string {
