@@ -93,3 +93,18 @@ func BenchmarkMemory(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkOpen measures an empty runtime's whole life.
+func BenchmarkOpen(b *testing.B) {
+	needRoot(b)
+	dir := b.TempDir()
+	for b.Loop() {
+		r, err := runc.Open(runc.Config{Dir: dir, CgroupParent: cgroupParent()})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := r.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

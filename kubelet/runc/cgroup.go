@@ -32,6 +32,9 @@ type cgroupTree struct {
 }
 
 func openCgroups(parent, mark string) (cgroupTree, error) {
+	if parent == "" && cgroups.IsCgroup2UnifiedMode() {
+		parent = "/" // a cgroup that has processes, such as our own, cannot have limited children
+	}
 	t := cgroupTree{parent: path.Join(parent, "inboard-"+mark)}
 	m, err := manager.New(&cgroups.Cgroup{Path: t.parent, Resources: &cgroups.Resources{SkipDevices: true}})
 	if err != nil {

@@ -18,9 +18,9 @@ type Config struct {
 	// Images describes the store of images; its Dir is "images" in Dir by default.
 	Images image.Config
 	// CgroupParent is the cgroup below which all others are made. An absolute path counts from
-	// the root of the hierarchy, a relative one from the program's own cgroup (cgroup v1) or
-	// from its parent (v2, where a cgroup with processes cannot have limited children).
-	// Default: "" relative.
+	// the root of the hierarchy. A relative one counts from the program's own cgroup (cgroup v1)
+	// or from that one's parent (v2, where a cgroup that has processes cannot have limited
+	// children). Default: the program's own cgroup (v1) or the root (v2).
 	CgroupParent string
 	// Bridge, PodCIDR, MTU and NoMasquerade are those of network.Config.
 	Bridge       string

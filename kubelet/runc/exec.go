@@ -89,7 +89,11 @@ func openStreams(stdin io.Reader, stdout, stderr io.Writer) (*streams, error) {
 	s := &streams{copies: make(chan struct{}, 2)}
 	var err error
 	if s.stdout, err = s.out(stdout); err == nil {
-		s.stderr, err = s.out(stderr)
+		if sameWriter(stdout, stderr) {
+			s.stderr = s.stdout // one writer must not be written to by two
+		} else {
+			s.stderr, err = s.out(stderr)
+		}
 	}
 	if err == nil {
 		err = s.in(stdin)
@@ -100,6 +104,12 @@ func openStreams(stdin io.Reader, stdout, stderr io.Writer) (*streams, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// sameWriter tells whether two writers are one; those that cannot be compared are not.
+func sameWriter(a, b io.Writer) (same bool) {
+	defer func() { _ = recover() }()
+	return a != nil && a == b
 }
 
 func (s *streams) out(w io.Writer) (*os.File, error) {
@@ -155,9 +165,13 @@ func (s *streams) finish() {
 		case <-s.copies:
 			s.running--
 		case <-timeout.C:
-			s.running = 0
+			s.closeParent() // ends the copies
 		}
 	}
+	s.closeParent()
+}
+
+func (s *streams) closeParent() {
 	for _, f := range s.parent {
 		f.Close()
 	}

@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 		}
 		prepareInside()
 		goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-			os.RemoveAll(os.TempDir())
+			removeOwnTemp()
 			for _, d := range cgroupDirs() {
 				_ = os.Remove(d)
 			}
@@ -199,6 +199,13 @@ func serve(addr string) int {
 	fmt.Println("serving")
 	_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "hello") }))
 	return 0
+}
+
+// removeOwnTemp removes what prepareInside made, and certainly nothing else.
+func removeOwnTemp() {
+	if own := os.TempDir(); strings.HasPrefix(filepath.Base(own), "runctest-") {
+		_ = os.RemoveAll(own)
+	}
 }
 
 func cgroupParent() string {

@@ -52,7 +52,7 @@ func resolveUser(root, imageUser string, sec kubelet.SecurityContext) (identity,
 		}
 	}
 	// Without the primary group among them, a process could drop it and so evade permissions that
-	// deny it something (CVE-2022-2989).
+	// deny it something (CVE-2023-25173).
 	add(id.gid)
 	for _, g := range u.Sgids {
 		add(g)
