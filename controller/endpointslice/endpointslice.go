@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -35,6 +37,19 @@ var serviceKind = corev1.SchemeGroupVersion.WithKind("Service")
 
 // sliceIndex files slices under the service that they are of.
 const sliceIndex = "endpointslice/service"
+
+// selectorIndex files services under one label that the pods they select must have.
+const selectorIndex = "endpointslice/selector"
+
+func selectorLabel(svc *corev1.Service) []string {
+	if len(svc.Spec.Selector) == 0 {
+		return nil
+	}
+	name := slices.Min(slices.Collect(maps.Keys(svc.Spec.Selector)))
+	return []string{labelIn(svc.Namespace, name, svc.Spec.Selector[name])}
+}
+
+func labelIn(namespace, name, value string) string { return namespace + " " + name + "=" + value }
 
 // New returns the controller with views of its own.
 func New(cfg Config) (*controller.Group, error) {
@@ -66,6 +81,7 @@ func Add(g *controller.Group, cfg Config) error {
 		}
 		return []string{s.Namespace + "/" + s.Labels[discoveryv1.LabelServiceName]}
 	})
+	r.services.Index(selectorIndex, selectorLabel)
 	r.slices.Expect(&r.expect)
 	_, err := g.Add(controller.Config{
 		Name:       "endpointslice",
@@ -111,9 +127,11 @@ func matters(before, after *corev1.Pod) bool {
 // keysOfPod returns the services that select a pod.
 func (r *reconciler) keysOfPod(p *corev1.Pod) []controller.Key {
 	var keys []controller.Key
-	for _, svc := range r.services.List(p.Namespace) {
-		if len(svc.Spec.Selector) > 0 && selects(svc, p) {
-			keys = append(keys, controller.KeyOf(svc))
+	for name, value := range p.Labels {
+		for _, svc := range r.services.ByIndex(selectorIndex, labelIn(p.Namespace, name, value)) {
+			if selects(svc, p) {
+				keys = append(keys, controller.KeyOf(svc))
+			}
 		}
 	}
 	return keys

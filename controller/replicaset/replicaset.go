@@ -31,7 +31,7 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Kind is the kind that this controller serves.
+// kind is the kind that this controller serves.
 var kind = appsv1.SchemeGroupVersion.WithKind("ReplicaSet")
 
 // New returns the controller with views of its own.
