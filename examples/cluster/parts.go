@@ -133,7 +133,7 @@ func (c *cluster) newProxy() (part, string, error) {
 		return nil, "", err
 	}
 	p, err := proxy.New(proxy.Config{Client: c.as("system:kube-proxy"), Applier: applier, NodeName: c.node,
-		ClusterCIDRs: []netip.Prefix{c.pods}, Logger: c.log})
+		ClusterCIDRs: []netip.Prefix{c.pods}, ServiceCIDRs: []netip.Prefix{c.services}, Logger: c.log})
 	return p, fmt.Sprintf("services in %s", c.services), err
 }
 

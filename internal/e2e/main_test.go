@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -171,9 +172,15 @@ func TestStories(t *testing.T) {
 	bin, images := build(t), registry(t)
 	before := traces(t)
 	testscript.Run(t, testscript.Params{
-		Dir:           "testdata",
-		Cmds:          commands,
-		WorkdirRoot:   openDir(t),
+		Dir:         "testdata",
+		Cmds:        commands,
+		WorkdirRoot: openDir(t),
+		Condition: func(cond string) (bool, error) {
+			if cond != "realworld" {
+				return false, errors.New("there is only the condition realworld")
+			}
+			return realworld() != "", nil
+		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
 			e.Setenv("REGISTRY", images)

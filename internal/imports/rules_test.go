@@ -54,15 +54,17 @@ var rules = []rule{
 
 	{pkg: "kubelet", may: with("k8s.io/component-helpers/...", "golang.org/x/sys/unix"), own: []string{"apiserver/client", "apiserver/client/replica", "internal/events"},
 		why: "a component meets the others only at the contract; runtimes are handed to it"},
-	{pkg: "kubelet/image", may: []string{"github.com/google/go-containerregistry/...", "golang.org/x/sys/unix"}, own: []string{"kubelet"},
-		why: "the only package that speaks to registries"},
+	{pkg: "kubelet/image", may: []string{"github.com/google/go-containerregistry/...", "github.com/klauspost/compress/...",
+		"github.com/cyphar/filepath-securejoin/...", "golang.org/x/sys/unix"}, own: []string{"kubelet"},
+		why: "the only package that speaks to registries; layers are unpacked by libraries that do only that"},
 	{pkg: "kubelet/network", may: []string{"github.com/vishvananda/netlink/...", "github.com/vishvananda/netns", "golang.org/x/sys/unix"}, own: []string{"kubelet"},
 		why: "links, routes and addresses of pods"},
-	{pkg: "kubelet/runc", may: []string{"github.com/opencontainers/...", "golang.org/x/sys/unix", "github.com/moby/sys/..."}, own: []string{"kubelet", "kubelet/image", "kubelet/network", "kubelet/cri"},
+	{pkg: "kubelet/runc", may: []string{"github.com/opencontainers/...", "golang.org/x/sys/unix", "github.com/moby/sys/...",
+		"github.com/containerd/console", "github.com/cyphar/filepath-securejoin/..."}, own: []string{"kubelet", "kubelet/image", "kubelet/network", "kubelet/cri"},
 		why: "the only importer of libcontainer"},
 	{pkg: "kubelet/process", may: []string{"golang.org/x/sys/unix"}, own: []string{"kubelet", "kubelet/image"},
 		why: "the runtime without privileges must not bring libcontainer"},
-	{pkg: "kubelet/kubelettest", may: []string{"github.com/google/go-containerregistry/..."}, own: []string{"kubelet", "kubelet/image"},
+	{pkg: "kubelet/kubelettest/...", may: []string{"github.com/google/go-containerregistry/..."}, own: []string{"kubelet", "kubelet/image"},
 		why: "the suite for every runtime"},
 
 	{pkg: "proxy", may: machinery, own: []string{"apiserver/client", "apiserver/client/replica", "internal/events"},
@@ -98,5 +100,7 @@ var banned = []struct {
 	{dep: "github.com/hashicorp/raft", except: []string{"store/raft", "examples/..."}, why: "a store in memory needs no consensus"},
 	{dep: "github.com/opencontainers/runc/...", except: []string{"kubelet/runc", "examples/..."}, why: "only kubelet/runc needs libcontainer"},
 	{dep: "github.com/coreos/go-iptables/...", except: []string{"proxy/iptables", "examples/..."}, why: "only proxy/iptables needs it"},
-	{dep: "testing", except: []string{"store/storetest", "apiserver/client/clienttest", "kubelet/kubelettest"}, why: "programs don't link test code"},
+	// hashicorp/raft itself brings it.
+	{dep: "testing", except: []string{"store/storetest", "store/raft", "apiserver/client/clienttest", "kubelet/kubelettest/...", "examples/..."},
+		why: "programs don't link test code"},
 }

@@ -43,7 +43,7 @@ func Start(t testing.TB) *rest.Config {
 	key := writeKey(t, dir)
 	tokens := filepath.Join(dir, "tokens.csv")
 	write(t, tokens, token+",admin,admin,system:masters\n")
-	run(t, dir, filepath.Join(bin, "kube-apiserver"), "--etcd-servers=http://"+client,
+	exited := run(t, dir, filepath.Join(bin, "kube-apiserver"), "--etcd-servers=http://"+client,
 		"--bind-address="+host, "--advertise-address=127.0.0.1", "--secure-port="+port, "--cert-dir="+filepath.Join(dir, "certs"),
 		"--token-auth-file="+tokens, "--authorization-mode=Node,RBAC", "--disable-admission-plugins=ServiceAccount",
 		"--service-cluster-ip-range=10.96.0.0/16", "--endpoint-reconciler-type=none",
@@ -51,7 +51,7 @@ func Start(t testing.TB) *rest.Config {
 		"--service-account-signing-key-file="+key)
 	cfg := &rest.Config{Host: "https://" + secure, BearerToken: token, QPS: -1,
 		TLSClientConfig: rest.TLSClientConfig{Insecure: true}}
-	wait(t, cfg)
+	wait(t, cfg, exited)
 	return cfg
 }
 
@@ -76,8 +76,9 @@ func moduleRoot(t testing.TB) string {
 	return string(bytes.TrimSpace(out))
 }
 
-// run starts a component, and ends it with the test. Its output is shown when the test fails.
-func run(t testing.TB, dir, program string, args ...string) {
+// run starts a component, and ends it with the test. Its output is shown when the test fails. The
+// channel is closed when it exits.
+func run(t testing.TB, dir, program string, args ...string) (exited <-chan struct{}) {
 	t.Helper()
 	name := filepath.Base(program)
 	log, err := os.Create(filepath.Join(dir, name+".log"))
@@ -90,23 +91,29 @@ func run(t testing.TB, dir, program string, args ...string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	done := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(done)
+	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		<-done
 		log.Close()
 		if text, _ := os.ReadFile(log.Name()); t.Failed() && len(text) > 0 {
 			t.Logf("the end of %s's log:\n%s", name, text[max(0, len(text)-2000):])
 		}
 	})
+	return done
 }
 
-func wait(t testing.TB, cfg *rest.Config) {
+func wait(t testing.TB, cfg *rest.Config, exited <-chan struct{}) {
 	t.Helper()
 	hc, err := rest.HTTPClientFor(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; {
 		resp, err := hc.Get(cfg.Host + "/readyz")
 		if err == nil {
 			resp.Body.Close()
@@ -117,6 +124,11 @@ func wait(t testing.TB, cfg *rest.Config) {
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("kube-apiserver is not up after %v: %v", patience, err)
+		}
+		select {
+		case <-exited:
+			t.Fatal("kube-apiserver ended")
+		case <-time.After(100 * time.Millisecond):
 		}
 	}
 }
@@ -137,12 +149,12 @@ func writeKey(t testing.TB, dir string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	der, err := x509.MarshalECPrivateKey(key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(dir, "sa.key")
-	write(t, file, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
+	write(t, file, string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})))
 	return file
 }
 
