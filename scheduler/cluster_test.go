@@ -151,6 +151,23 @@ func (c *cluster) waitRefused(name, reason string) string {
 	return condition(p).Message
 }
 
+// waitAny returns the first of two pods that is refused with the given message.
+func (c *cluster) waitAny(a, b, message string) string {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	w, err := client.For[*corev1.Pod](c.c).Watch(ctx, "default", metav1.ListOptions{})
+	check(c.t, err)
+	defer w.Stop()
+	for ev := range w.ResultChan() {
+		if p, ok := ev.Object.(*corev1.Pod); ok && (p.Name == a || p.Name == b) && condition(p).Message == message {
+			return p.Name
+		}
+	}
+	c.t.Fatalf("neither %s nor %s was refused with %q", a, b, message)
+	return ""
+}
+
 func condition(p *corev1.Pod) corev1.PodCondition {
 	for _, c := range p.Status.Conditions {
 		if c.Type == corev1.PodScheduled {

@@ -16,6 +16,8 @@ const (
 	NodeAdded EventKind = iota + 1
 	// NodeUpdated comes with OldNode and Node.
 	NodeUpdated
+	// NodeRemoved comes with OldNode: a domain that was empty may be gone with it, and so are its pods.
+	NodeRemoved
 	// PodAssigned comes with Pod, which is now on Node: a pod that wants its company may fit.
 	PodAssigned
 	// PodRemoved comes with Pod, which no longer is on a node.

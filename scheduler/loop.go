@@ -217,6 +217,7 @@ func (l *loop) nodeChanged(old, now *corev1.Node) {
 	switch {
 	case now == nil:
 		l.edit.RemoveNode(old.Name)
+		l.wake(&Event{Kind: NodeRemoved, OldNode: old})
 	case l.edit.s.Node(now.Name) == nil:
 		l.edit.SetNode(now)
 		l.wake(&Event{Kind: NodeAdded, Node: now})

@@ -290,6 +290,24 @@ func TestRestartLosesAndDoublesNothing(t *testing.T) {
 	}
 }
 
+func TestADomainThatGoesEvensTheOthers(t *testing.T) {
+	c := newCluster(t)
+	c.addNode("node-a", "4")
+	c.addNode("node-b", "0")
+	c.start(scheduler.Config{})
+	for _, name := range podNames("even", 2) {
+		p := newPod(name, "1")
+		p.Labels = map[string]string{"app": "even"}
+		p.Spec.TopologySpreadConstraints = []corev1.TopologySpreadConstraint{{MaxSkew: 1, TopologyKey: corev1.LabelHostname,
+			WhenUnsatisfiable: corev1.DoNotSchedule, LabelSelector: &metav1.LabelSelector{MatchLabels: p.Labels}}}
+		c.addPod(p)
+	}
+	const want = "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) didn't match pod topology spread constraints."
+	refused := c.waitAny("even-0", "even-1", want)
+	check(t, client.For[*corev1.Node](c.c).Delete(context.Background(), "", "node-b", metav1.DeleteOptions{}))
+	c.waitBound(refused)
+}
+
 func TestConfigErrorsNameTheField(t *testing.T) {
 	c := newCluster(t)
 	for _, tc := range []struct {

@@ -252,5 +252,5 @@ func (PodTopologySpread) Helps(pod *PodInfo, e *Event) bool {
 	case NodeUpdated:
 		return !sameLabels(e.OldNode.Labels, e.Node.Labels) || taintsDiffer(e.OldNode, e.Node)
 	}
-	return e.Kind == NodeAdded
+	return e.Kind == NodeAdded || e.Kind == NodeRemoved
 }
