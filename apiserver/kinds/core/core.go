@@ -12,7 +12,7 @@ import (
 // Kinds returns the rows of all kinds of the core group. The slice is the caller's own.
 func Kinds() []apiserver.Kind {
 	return []apiserver.Kind{
-		ConfigMap(), Endpoints(), Event(), Namespace(), Node(), Pod(), Secret(), Service(), ServiceAccount(),
+		ConfigMap(), Endpoints(), Event(), Namespace(), Node(), Pod(), Secret(), ServiceAccount(), Service(),
 	}
 }
 

@@ -62,13 +62,14 @@ func claimedIPs(o *corev1.Service) []string {
 	return o.Spec.ClusterIPs
 }
 
-// claimedPorts returns the node ports that o holds, that of the health check among them.
+// claimedPorts returns the node ports that o holds, that of the health check among them. A node port
+// of a service of another type means nothing, and is not held.
 func claimedPorts(o *corev1.Service) []int32 {
-	if o == nil {
+	if o == nil || !hasNodePorts(o.Spec.Type) {
 		return nil
 	}
 	out := nodePorts(&o.Spec)
-	if p := o.Spec.HealthCheckNodePort; p != 0 {
+	if p := o.Spec.HealthCheckNodePort; p != 0 && wantsHealthCheckPort(&o.Spec) {
 		out = append(out, p)
 	}
 	return out

@@ -1,0 +1,46 @@
+package kinds_test
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/inboard/inboard/apiserver/kinds"
+	"github.com/inboard/inboard/apiserver/kinds/core"
+)
+
+func ExampleAll() {
+	for _, k := range kinds.All() {
+		fmt.Printf("%s/%s %v\n", k.GroupVersion(), k.Resource, k.ShortNames)
+	}
+	// Output:
+	// v1/configmaps [cm]
+	// v1/endpoints [ep]
+	// v1/events [ev]
+	// v1/namespaces [ns]
+	// v1/nodes [no]
+	// v1/pods [po]
+	// v1/secrets []
+	// v1/serviceaccounts [sa]
+	// v1/services [svc]
+	// apps/v1/deployments [deploy]
+	// apps/v1/replicasets [rs]
+	// coordination.k8s.io/v1/leases []
+	// discovery.k8s.io/v1/endpointslices []
+}
+
+// A row can be used without a server, such as to check manifests.
+func Example_validate() {
+	row := core.Pod()
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "web"},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "web"}}},
+	}
+	row.Default(pod)
+	for _, err := range row.Validate(pod, nil) {
+		fmt.Println(err)
+	}
+	// Output:
+	// spec.containers[0].image: Required value
+}
