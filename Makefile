@@ -4,7 +4,7 @@
 export GOFLAGS := -tags=seccomp
 TOOL := GOFLAGS= go tool -modfile=internal/tools/go.mod
 
-.PHONY: run build kubectl test setup-run setup-test lint unit bench clean
+.PHONY: run build kubectl test setup-run setup-test lint unit test-kubernetes bench clean
 
 ## run: start a whole cluster with a demo in it; ARGS="-dir /var/lib/inboard -demo=false"
 run: setup-run
@@ -36,6 +36,11 @@ lint:
 # The race detector's programs need a good deal of memory to build: two at a time.
 unit:
 	@$(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -p 2 -timeout 15m ./...
+
+## test-kubernetes: against the real Kubernetes components, which take some minutes to build the first time
+test-kubernetes: setup-test
+	cd internal/compare && GOFLAGS= go build -o ../../bin/kubernetes/ ./cmd/... && GOFLAGS= go test -timeout 60m ./...
+	go test -timeout 15m ./internal/e2e -run 'TestStories/alone|TestKubernetesFolder' -kubernetes $(CURDIR)/bin/kubernetes
 
 ## bench: the figures of the DESIGN.md files
 bench: setup-test

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,6 +32,8 @@ type story struct {
 	output  string // the file with the cluster's output
 	exited  chan error
 	load    *load
+	// programs are the others that run, in the order in which they were started.
+	programs []*program
 }
 
 func of(ts *testscript.TestScript) *story { return ts.Value("story").(*story) }
@@ -39,6 +42,9 @@ func of(ts *testscript.TestScript) *story { return ts.Value("story").(*story) }
 func (s *story) end() {
 	if s.load != nil {
 		s.load.stop()
+	}
+	for _, p := range slices.Backward(s.programs) {
+		_ = p.stop()
 	}
 	if s.cluster != nil {
 		_ = s.cluster.Process.Signal(os.Interrupt)
@@ -54,6 +60,7 @@ func (s *story) end() {
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"cluster": cmdCluster, "until": cmdUntil, "reach": cmdReach, "udp": cmdUDP, "load": cmdLoad,
 	"kill-container": cmdKillContainer, "as-nobody": cmdAsNobody,
+	"start": cmdStart, "stop": cmdStop, "kube-apiserver": cmdKubeAPIServer,
 }
 
 // cluster start ARGS... starts the program and waits until it is up; cluster stop presses Ctrl-C, which

@@ -106,10 +106,10 @@ func build(t *testing.T) string {
 	t.Helper()
 	dir := openDir(t)
 	for _, b := range []struct{ dir, out, what string }{
-		{"../..", "cluster", "./examples/cluster"},
+		{"../..", "", "./examples/..."},
 		{"../kubectl", "kubectl", "."},
 	} {
-		cmd := exec.Command("go", "build", "-tags=seccomp", "-o", filepath.Join(dir, b.out), b.what)
+		cmd := exec.Command("go", "build", "-tags=seccomp", "-o", dir+"/"+b.out, b.what)
 		cmd.Dir = b.dir
 		cmd.Env = append(os.Environ(), "GOFLAGS=")
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -176,10 +176,13 @@ func TestStories(t *testing.T) {
 		Cmds:        commands,
 		WorkdirRoot: openDir(t),
 		Condition: func(cond string) (bool, error) {
-			if cond != "realworld" {
-				return false, errors.New("there is only the condition realworld")
+			switch cond {
+			case "realworld":
+				return realworld() != "", nil
+			case "kubernetes":
+				return *kubernetes != "", nil
 			}
-			return realworld() != "", nil
+			return false, errors.New("conditions are realworld and kubernetes")
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
