@@ -346,3 +346,36 @@ func TestStopLeavesNothing(t *testing.T) {
 		t.Errorf("left in the kubelet's folder: %v, %v", left, err)
 	}
 }
+
+func TestShorterGraceIsObeyed(t *testing.T) {
+	n := startNode(t, newAPI(t), nil)
+	p := pod("long", "stubborn")
+	hour := int64(3600)
+	p.Spec.TerminationGracePeriodSeconds = &hour
+	n.create(p)
+	n.await("long", "ready", ready)
+	n.delete("long")
+	n.await("long", "about to go", func(p *corev1.Pod) bool { return p != nil && p.DeletionTimestamp != nil })
+	one := int64(1)
+	if err := n.pods.Delete(context.Background(), "default", "long", metav1.DeleteOptions{GracePeriodSeconds: &one}); err != nil {
+		t.Fatal(err)
+	}
+	n.await("long", "gone", gone)
+}
+
+func TestServicesInTheEnvironment(t *testing.T) {
+	c := newAPI(t)
+	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "my-db"},
+		Spec: corev1.ServiceSpec{ClusterIP: "10.96.0.77", Ports: []corev1.ServicePort{{Name: "sql", Port: 5432, Protocol: corev1.ProtocolTCP}}}}
+	if _, err := client.For[*corev1.Service](c).Create(context.Background(), svc); err != nil {
+		t.Skip("the API server takes no service here: ", err)
+	}
+	n := startNode(t, c, nil)
+	p := pod("links", "env", "MY_DB_SERVICE_HOST", "MY_DB_SERVICE_PORT", "MY_DB_SERVICE_PORT_SQL", "MY_DB_PORT", "MY_DB_PORT_5432_TCP_ADDR")
+	p.Spec.RestartPolicy = corev1.RestartPolicyNever
+	n.create(p)
+	n.await("links", "succeeded", phase(corev1.PodSucceeded))
+	if _, text := n.logs("/containerLogs/default/links/main"); text != "10.96.0.77\n5432\n5432\ntcp://10.96.0.77:5432\n10.96.0.77\n" {
+		t.Errorf("environment: %q", text)
+	}
+}

@@ -78,6 +78,9 @@ func (s *podState) started(name, id string, err error, cancelled bool, now time.
 			r.PullFailed = now
 		} else {
 			r.Retry = now.Add(startRetry)
+			if failed.reason == "ErrImageNeverPull" || failed.reason == "InvalidImageName" {
+				r.Retry = now.Add(backoffFirst) // a person has to change something first
+			}
 		}
 		r.Wait = waiting{failed.reason, failed.err.Error()}
 	}
