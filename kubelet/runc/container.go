@@ -148,6 +148,9 @@ func (r *Runtime) launch(c *container) error {
 		out.abort()
 		return err
 	}
+	if pid, err := c.proc.Pid(); err == nil {
+		awaitExec(pid)
+	}
 	if st, err := c.lib.State(); err == nil {
 		c.cgroup, _ = newManager(c.lib.Config().Cgroups, st.CgroupPaths)
 	}
@@ -201,22 +204,9 @@ func (r *Runtime) stopContainer(ctx context.Context, c *container, grace time.Du
 		return nil
 	}
 	if grace > 0 {
-		sig, err := signalOf(c.stopSignal())
-		if err != nil {
+		stopped, err := r.askToStop(ctx, c, grace)
+		if stopped || err != nil {
 			return err
-		}
-		c.signal(r, sig)
-		timer := time.NewTimer(grace)
-		defer timer.Stop()
-		select {
-		case <-exited:
-			return nil
-		case <-timer.C:
-		case <-r.ctx.Done(): // Close does not wait for manners
-		case <-ctx.Done():
-			if r.ctx.Err() == nil {
-				return ctx.Err()
-			}
 		}
 	}
 	c.signal(r, unix.SIGKILL)
@@ -226,6 +216,35 @@ func (r *Runtime) stopContainer(ctx context.Context, c *container, grace time.Du
 	case <-time.After(killPatience):
 		return fmt.Errorf("container %q does not die of SIGKILL: a process of it hangs in the kernel", c.cfg.Name)
 	}
+}
+
+// askToStop sends the stop signal, and waits for the container to exit or the grace period to pass.
+func (r *Runtime) askToStop(ctx context.Context, c *container, grace time.Duration) (stopped bool, err error) {
+	sig, err := signalOf(c.stopSignal())
+	if err != nil {
+		return false, err
+	}
+	r.mu.Lock()
+	started := c.status.StartedAt
+	r.mu.Unlock()
+	over := make(chan struct{})
+	var sending sync.WaitGroup
+	sending.Go(func() { c.signalWhenCaught(r, sig, started, over) })
+	defer sending.Wait()
+	defer close(over)
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-c.exited:
+		return true, nil
+	case <-timer.C:
+	case <-r.ctx.Done(): // Close does not wait for manners
+	case <-ctx.Done():
+		if r.ctx.Err() == nil {
+			return false, ctx.Err()
+		}
+	}
+	return false, nil
 }
 
 const killPatience = 10 * time.Second

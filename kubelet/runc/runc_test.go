@@ -388,3 +388,18 @@ func TestManyPodsAtOnce(t *testing.T) {
 		t.Errorf("%d sandboxes, want %d", len(all), pods/2)
 	}
 }
+
+// TestStopAtOnce stops containers that have hardly begun: the signal must not be lost.
+func TestStopAtOnce(t *testing.T) {
+	r := open(t, runc.Config{})
+	sb := runSandbox(t, r, nil)
+	for range 10 {
+		id := start(t, r, sb, nil, "wait")
+		if err := r.StopContainer(context.Background(), id, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if c := status(t, r, sb.ID, id); c.Signal == 9 || c.FinishedAt.Sub(c.StartedAt) > 10*time.Second {
+			t.Errorf("status = %+v", c)
+		}
+	}
+}
