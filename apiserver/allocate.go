@@ -113,7 +113,7 @@ func (c *claims) IP(want string) (string, error) {
 		return "", field.Invalid(clusterIPPath, want, "must be a valid IP address")
 	}
 	if !usable(cidr, ip) {
-		return "", field.Invalid(clusterIPPath, want, fmt.Sprintf("the provided IP (%s) is not in the valid range. The range of valid IPs is %s", want, cidr))
+		return "", field.Invalid(clusterIPPath, want, "the provided network does not match the current range")
 	}
 	free, err := c.free(ipClaims + ip.String())
 	switch {

@@ -55,7 +55,7 @@ func (s *Server) authorize(ctx context.Context, rq *request) error {
 	if err != nil {
 		reason = err.Error()
 	}
-	return apierrors.NewForbidden(rq.qualified(), rq.ref.Name, errors.New(refusal(a, reason)))
+	return apierrors.NewForbidden(rq.ref.GroupResource(), rq.ref.Name, errors.New(refusal(a, reason)))
 }
 
 // refusal says what the user may not do, as kube-apiserver words it.

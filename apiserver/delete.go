@@ -25,7 +25,7 @@ func (s *Server) delete(ctx context.Context, rq *request, opts *metav1.DeleteOpt
 	if err := rq.one(); err != nil {
 		return deletion{}, err
 	}
-	if err := rq.checkDeleteOptions(opts); err != nil {
+	if err := rq.deleteOptions(opts); err != nil {
 		return deletion{}, err
 	}
 	for {
@@ -41,23 +41,6 @@ func (s *Server) delete(ctx context.Context, rq *request, opts *metav1.DeleteOpt
 			return d, err
 		}
 	}
-}
-
-func (rq *request) checkDeleteOptions(opts *metav1.DeleteOptions) error {
-	if err := rq.setDryRun(opts.DryRun); err != nil {
-		return err
-	}
-	if opts.PropagationPolicy != nil {
-		if orphanDependents(opts) != nil {
-			return badRequest("orphanDependents and deletionPropagation cannot be both set")
-		}
-		switch p := *opts.PropagationPolicy; p {
-		case metav1.DeletePropagationForeground, metav1.DeletePropagationBackground, metav1.DeletePropagationOrphan:
-		default:
-			return badRequest("DeletionPropagation need to be one of \"Foreground\", \"Background\", \"Orphan\" or nil, not %q", p)
-		}
-	}
-	return nil
 }
 
 // orphanDependents is the older form of the propagation policy.

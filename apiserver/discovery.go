@@ -227,7 +227,7 @@ func (c *call) discovery(path string) {
 	}
 	doc, ok := d.docs[path]
 	if !ok {
-		c.fail(notFoundPath())
+		c.noPage()
 		return
 	}
 	b, err := json.Marshal(doc)

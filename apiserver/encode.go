@@ -113,7 +113,11 @@ func encodeListJSON(head listHead, items []found) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		parts[i] = withoutType(part, typeOf(f.obj))
+		if _, partial := f.obj.(*metav1.PartialObjectMetadata); partial {
+			parts[i] = part[1:] // as in Kubernetes, these keep theirs
+		} else {
+			parts[i] = withoutType(part, typeOf(f.obj))
+		}
 		size += len(parts[i]) + 2
 	}
 	buf := bytes.NewBuffer(make([]byte, 0, size))

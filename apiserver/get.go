@@ -49,7 +49,7 @@ func (s *Server) notOlderThan(ctx context.Context, resourceVersion string) error
 	}
 	want, err := parseVersion(resourceVersion)
 	if err != nil {
-		return badRequest("resourceVersion: Invalid value: %q: %v", resourceVersion, err)
+		return badRequest("invalid resource version: resourceVersion: Invalid value: %q: %v", resourceVersion, err)
 	}
 	if have := s.store.Revision(); want > have {
 		return tooLargeVersion(want, have)

@@ -68,7 +68,7 @@ func (c *call) health(path string) {
 	_, verbose := c.query["verbose"]
 	switch {
 	case !known:
-		c.fail(notFoundPath())
+		c.noPage()
 	case failed:
 		c.text(http.StatusInternalServerError, lines.String()+parts[0]+" check failed\n")
 	case verbose:

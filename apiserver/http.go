@@ -107,7 +107,7 @@ func (c *call) resource(verb string) {
 	c.rq = rq
 	serve, ok := c.verbs()[verb]
 	if !ok || !c.fits(verb) {
-		c.fail(apierrors.NewMethodNotSupported(rq.qualified(), verb))
+		c.fail(methodNotAllowed())
 		return
 	}
 	if err := serve(); err != nil {
@@ -171,9 +171,6 @@ func (c *call) fail(err error) {
 		c.w.Header().Set("Retry-After", strconv.Itoa(int(d.RetryAfterSeconds)))
 	} else if status.Code == http.StatusTooManyRequests || status.Code == http.StatusServiceUnavailable {
 		c.w.Header().Set("Retry-After", "1")
-	}
-	if status.Code == http.StatusUnauthorized {
-		c.w.Header().Set("WWW-Authenticate", `Bearer realm="kubernetes"`)
 	}
 	c.status(int(status.Code), &status)
 }

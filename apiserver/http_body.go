@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -66,7 +67,7 @@ func (c *call) body(into runtime.Object, kind kindOf, fieldValidation string) er
 		return err
 	}
 	if len(bytes.TrimSpace(data)) == 0 {
-		return badRequest("the request has no body; want a %s in version %q", kind.Kind, kind.GroupVersion())
+		return unrecognized(kind, "couldn't get version/kind; json parse error: unexpected end of JSON input", nil)
 	}
 	return c.decode(data, into, kind, fieldValidation)
 }
@@ -77,7 +78,7 @@ func (c *call) decode(data []byte, into runtime.Object, kind kindOf, fieldValida
 	if ct := c.r.Header.Get("Content-Type"); ct != "" {
 		parsed, _, err := mime.ParseMediaType(ct)
 		if err != nil {
-			return unsupportedMedia(ct)
+			return unsupportedMedia()
 		}
 		media = parsed
 	}
@@ -90,7 +91,7 @@ func (c *call) decode(data []byte, into runtime.Object, kind kindOf, fieldValida
 	case mediaProto:
 		err = decodeProto(data, into, kind)
 	default:
-		return unsupportedMedia(media)
+		return unsupportedMedia()
 	}
 	return bodyError(err, kind)
 }
@@ -105,15 +106,14 @@ func bodyError(err error, kind kindOf) error {
 }
 
 func decodeJSON(rq *request, data []byte, into runtime.Object, kind kindOf, fieldValidation string) error {
-	var tm metav1.TypeMeta
-	if err := json.Unmarshal(data, &tm); err != nil {
-		var syntax *json.SyntaxError
-		if errors.As(err, &syntax) {
-			return badRequest("the object provided is unrecognized (must be of type %s): couldn't get version/kind; json parse error: %v", kind.Kind, err)
-		}
-		return err
+	var head struct {
+		APIVersion string `json:"apiVersion,omitempty"`
+		Kind       string `json:"kind,omitempty"`
 	}
-	if err := sameKind(tm, kind); err != nil {
+	if err := json.Unmarshal(data, &head); err != nil {
+		return unrecognized(kind, fmt.Sprintf("couldn't get version/kind; json parse error: %v", err), data)
+	}
+	if err := sameKind(metav1.TypeMeta{APIVersion: head.APIVersion, Kind: head.Kind}, kind); err != nil {
 		return err
 	}
 	if err := decodeStrictly(rq, data, into, fieldValidation); err != nil {
@@ -126,7 +126,7 @@ func decodeJSON(rq *request, data []byte, into runtime.Object, kind kindOf, fiel
 func decodeYAML(rq *request, data []byte, into runtime.Object, kind kindOf, fieldValidation string) error {
 	converted, err := yaml.YAMLToJSON(data)
 	if err != nil {
-		return badRequest("the object provided is unrecognized (must be of type %s): %v", kind.Kind, err)
+		return unrecognized(kind, err.Error(), data)
 	}
 	if fieldValidation != metav1.FieldValidationIgnore {
 		if _, err := yaml.YAMLToJSONStrict(data); err != nil {
@@ -142,11 +142,11 @@ func decodeYAML(rq *request, data []byte, into runtime.Object, kind kindOf, fiel
 func decodeProto(data []byte, into runtime.Object, kind kindOf) error {
 	m, ok := into.(protoMessage)
 	if !ok {
-		return unsupportedMedia(mediaProto)
+		return unsupportedMedia()
 	}
 	raw, ok := bytes.CutPrefix(data, protoMagic)
 	if !ok {
-		return badRequest("the object provided is unrecognized (must be of type %s): it does not appear to be a protobuf message, expected prefix %v", kind.Kind, protoMagic)
+		return unrecognized(kind, fmt.Sprintf("provided data does not appear to be a protobuf message, expected prefix %v", protoMagic), data)
 	}
 	var u runtime.Unknown
 	if err := u.Unmarshal(raw); err != nil {
@@ -162,6 +162,28 @@ func decodeProto(data []byte, into runtime.Object, kind kindOf) error {
 	return nil
 }
 
+func notRegistered(tm metav1.TypeMeta) error {
+	return badRequest("no kind %q is registered for version %q", tm.Kind, tm.APIVersion)
+}
+
+// unrecognized is the answer for a body in which no object can be seen. It shows how the body begins.
+func unrecognized(kind kindOf, what string, data []byte) error {
+	const shown = 30
+	begin, more := data, ""
+	if len(begin) > shown {
+		begin, more = begin[:shown], " ..."
+	}
+	text := "<empty>"
+	switch {
+	case len(data) == 0:
+	case data[0] == '{':
+		text = string(begin) + more
+	default:
+		text = hex.EncodeToString(begin) + more
+	}
+	return badRequest("the object provided is unrecognized (must be of type %s): %s (%s)", kind.Kind, what, text)
+}
+
 // sameKind checks the type that a body names; what it leaves out is taken from the URL.
 func sameKind(tm metav1.TypeMeta, want kindOf) error {
 	gv, err := schema.ParseGroupVersion(tm.APIVersion)
@@ -172,13 +194,17 @@ func sameKind(tm metav1.TypeMeta, want kindOf) error {
 		if tm.Kind == "" || tm.Kind == want.Kind {
 			return nil
 		}
-		return badRequest("%s in version %q cannot be handled as a DeleteOptions", tm.Kind, tm.APIVersion)
+		return notRegistered(tm)
 	}
 	switch {
 	case tm.APIVersion != "" && gv != want.GroupVersion():
-		return badRequest("the API version in the data (%s) does not match the expected API version (%s)", tm.APIVersion, want.GroupVersion())
+		if tm.Kind == "" {
+			tm.Kind = want.Kind
+		}
+		return badRequest("%s in version %q cannot be handled as a %s: %v", tm.Kind, gv.Version, want.Kind, notRegistered(tm))
 	case tm.Kind != "" && tm.Kind != want.Kind:
-		return badRequest("%s in version %q cannot be handled as a %s: the request is for a %s", tm.Kind, want.Version, want.Kind, want.Kind)
+		return badRequest("%s in version %q cannot be handled as a %s: converting (%s.%s) to (%s.%s): unknown conversion",
+			tm.Kind, want.Version, want.Kind, want.Version, tm.Kind, want.Version, want.Kind)
 	}
 	return nil
 }

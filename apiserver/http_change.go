@@ -18,14 +18,14 @@ func (c *call) create() error {
 	if err := metav1.Convert_url_Values_To_v1_CreateOptions(c.values(), &opts, nil); err != nil {
 		return badRequest("%v", err)
 	}
-	if err := c.rq.setDryRun(opts.DryRun); err != nil {
+	if err := c.rq.createOptions(&opts); err != nil {
 		return err
 	}
 	if c.target.ref.Subresource != "" {
 		return c.createSubresource(opts.FieldValidation)
 	}
 	if c.target.ref.Name != "" {
-		return apierrors.NewMethodNotSupported(c.rq.res.gr, verbCreate)
+		return methodNotAllowed()
 	}
 	obj := c.rq.res.new()
 	if err := c.body(obj, c.rq.res.GroupVersionKind, opts.FieldValidation); err != nil {
@@ -80,7 +80,7 @@ func (c *call) update() error {
 	if err := metav1.Convert_url_Values_To_v1_UpdateOptions(c.values(), &opts, nil); err != nil {
 		return badRequest("%v", err)
 	}
-	if err := c.rq.setDryRun(opts.DryRun); err != nil {
+	if err := c.rq.updateOptions(&opts); err != nil {
 		return err
 	}
 	body, kind, err := c.rq.emptyBody()
@@ -109,15 +109,16 @@ func (c *call) patch() error {
 	if err := metav1.Convert_url_Values_To_v1_PatchOptions(c.values(), &opts, nil); err != nil {
 		return badRequest("%v", err)
 	}
-	if err := c.rq.setDryRun(opts.DryRun); err != nil {
+	media, _, _ := strings.Cut(c.r.Header.Get("Content-Type"), ";")
+	pt := types.PatchType(strings.TrimSpace(media))
+	if err := c.rq.patchOptions(&opts, pt); err != nil {
 		return err
 	}
-	media, _, _ := strings.Cut(c.r.Header.Get("Content-Type"), ";")
 	patch, err := c.readBody()
 	if err != nil {
 		return err
 	}
-	f, created, err := c.server.patch(c.r.Context(), c.rq, types.PatchType(strings.TrimSpace(media)), patch, &opts)
+	f, created, err := c.server.patch(c.r.Context(), c.rq, pt, patch, &opts)
 	if err != nil {
 		return err
 	}

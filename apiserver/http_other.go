@@ -35,7 +35,7 @@ func (c *call) other() {
 		c.started = true
 		s.openapi.ServeHTTP(c.w, c.r)
 	case c.r.Method != http.MethodGet && c.r.Method != http.MethodHead:
-		c.fail(apierrors.NewMethodNotSupported(rqNone, a.Verb))
+		c.fail(methodNotAllowed())
 	case trimmed == "":
 		c.json(map[string]any{"paths": s.paths()})
 	case trimmed == "/version":
@@ -45,7 +45,7 @@ func (c *call) other() {
 	case below([]string{"/api", "/apis"}, trimmed):
 		c.discovery(trimmed)
 	default:
-		c.fail(notFoundPath())
+		c.noPage()
 	}
 }
 
@@ -62,6 +62,9 @@ func (c *call) noCustomResources() {
 		Items:    []metav1.PartialObjectMetadata{},
 	})
 }
+
+// noPage answers a path outside of the API that leads nowhere.
+func (c *call) noPage() { c.text(http.StatusNotFound, "404 page not found\n") }
 
 func (c *call) json(v any) {
 	b, err := json.MarshalIndent(v, "", "  ")

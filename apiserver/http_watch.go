@@ -95,7 +95,7 @@ func (f *frames) contentType() string {
 	if f.call.format.media == mediaJSON {
 		return mediaJSON
 	}
-	return f.call.format.media + ";stream=watch"
+	return f.call.format.media + streamParam
 }
 
 // change writes one change.

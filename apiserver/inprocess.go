@@ -76,7 +76,7 @@ func (c *inProcess) Create(ctx context.Context, ref client.Ref, obj runtime.Obje
 	if err != nil {
 		return nil, err
 	}
-	if err := rq.setDryRun(opts.DryRun); err != nil {
+	if err := rq.createOptions(&opts); err != nil {
 		return nil, err
 	}
 	if ref.Subresource != "" {
@@ -101,7 +101,7 @@ func (c *inProcess) Update(ctx context.Context, ref client.Ref, obj runtime.Obje
 	if err != nil {
 		return nil, err
 	}
-	if err := rq.setDryRun(opts.DryRun); err != nil {
+	if err := rq.updateOptions(&opts); err != nil {
 		return nil, err
 	}
 	body, err := c.server.ownBody(rq, obj)
@@ -120,7 +120,7 @@ func (c *inProcess) Patch(ctx context.Context, ref client.Ref, pt types.PatchTyp
 	if err != nil {
 		return nil, err
 	}
-	if err := rq.setDryRun(opts.DryRun); err != nil {
+	if err := rq.patchOptions(&opts, pt); err != nil {
 		return nil, err
 	}
 	f, _, err := c.server.patch(ctx, rq, pt, patch, &opts)

@@ -56,7 +56,7 @@ func (s *Server) listFrom(ctx context.Context, sel *selector, opts *metav1.ListO
 	}
 	revision, err := parseVersion(opts.ResourceVersion)
 	if err != nil {
-		return 0, "", badRequest("resourceVersion: Invalid value: %q: %v", opts.ResourceVersion, err)
+		return 0, "", badRequest("invalid resource version: resourceVersion: Invalid value: %q: %v", opts.ResourceVersion, err)
 	}
 	return revision, sel.key, nil
 }
@@ -143,13 +143,13 @@ func decodeContinue(token string, sel *selector) (int64, string, error) {
 	key := sel.res.prefix + t.StartKey
 	switch {
 	case err != nil:
-		return 0, "", badRequest("continue key is not valid: %v", err)
+		return 0, "", badRequest("invalid continue token: continue key is not valid: %v", err)
 	case t.APIVersion != continueVersion:
-		return 0, "", badRequest("continue key is not valid: server does not recognize this encoded version %q", t.APIVersion)
+		return 0, "", badRequest("invalid continue token: continue key is not valid: server does not recognize this encoded version %q", t.APIVersion)
 	case t.ResourceVersion <= 0 || t.StartKey == "":
-		return 0, "", badRequest("continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
+		return 0, "", badRequest("invalid continue token: continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
 	case key < sel.key || sel.end == "" || key >= sel.end:
-		return 0, "", badRequest("continue key is not valid: it belongs to another list")
+		return 0, "", badRequest("invalid continue token: continue key is not valid: it belongs to another list")
 	}
 	return t.ResourceVersion, key, nil
 }

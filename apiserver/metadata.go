@@ -96,7 +96,7 @@ func (rq *request) sameName(obj client.Object) error {
 		if rq.verb == verbPatch {
 			return nil
 		}
-		return badRequest("the name of the object (%s) does not match the name on the URL (%s)", name, rq.ref.Name)
+		return badRequest("the name of the object (%s based on URL) was undeterminable: name must be provided", rq.ref.Name)
 	case rq.ref.Name:
 		return nil
 	default:
@@ -105,7 +105,7 @@ func (rq *request) sameName(obj client.Object) error {
 }
 
 // uidMismatch is the cause of a conflict about an update that was meant for another object.
-func uidMismatch(got, want any) error {
-	//lint:ignore ST1005 the API's words
-	return fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", want, got)
+func (rq *request) uidMismatch(got, want any) error {
+	return fmt.Errorf("StorageError: invalid object, Code: 4, Key: %s, ResourceVersion: 0, AdditionalErrorMsg: "+
+		"Precondition failed: UID in precondition: %v, UID in object meta: %v", rq.key(), want, got)
 }

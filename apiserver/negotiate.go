@@ -18,6 +18,8 @@ const (
 	mediaJSON  = runtime.ContentTypeJSON
 	mediaYAML  = runtime.ContentTypeYAML
 	mediaProto = runtime.ContentTypeProtobuf
+	// streamParam marks the media types of watches.
+	streamParam = ";stream=watch"
 )
 
 // format is the form that a client wants an answer in.
@@ -107,14 +109,15 @@ func (f *format) known(group string) bool {
 func notAcceptable() error {
 	return &apierrors.StatusError{ErrStatus: metav1.Status{
 		Status: metav1.StatusFailure, Code: http.StatusNotAcceptable, Reason: metav1.StatusReasonNotAcceptable,
-		Message: "only the following media types are accepted: " + strings.Join([]string{mediaJSON, mediaYAML, mediaProto}, ", "),
+		Message: "406: Not Acceptable\n\nAvailable representations: " +
+			strings.Join([]string{mediaJSON, mediaYAML, mediaProto, mediaJSON + streamParam, mediaProto + streamParam}, ", "),
 	}}
 }
 
-func unsupportedMedia(got string) error {
+func unsupportedMedia() error {
 	return &apierrors.StatusError{ErrStatus: metav1.Status{
 		Status: metav1.StatusFailure, Code: http.StatusUnsupportedMediaType, Reason: metav1.StatusReasonUnsupportedMediaType,
-		Message: "the body of the request was in an unknown format (" + strconv.Quote(got) + ") - accepted media types include: " +
+		Message: "the body of the request was in an unknown format - accepted media types include: " +
 			strings.Join([]string{mediaJSON, mediaYAML, mediaProto}, ", "),
 	}}
 }

@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/mergepatch"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	"sigs.k8s.io/yaml"
 
 	"github.com/inboard/inboard/apiserver/client"
 )
@@ -66,53 +65,35 @@ func newPatcher(pt types.PatchType, patch []byte) (patcher, error) {
 	case types.JSONPatchType:
 		return newJSONPatcher(patch)
 	case types.MergePatchType:
-		patch, err := jsonDocument(patch)
-		if err != nil {
+		if err := jsonDocument(patch); err != nil {
 			return nil, err
 		}
 		return func(doc []byte, _ runtime.Object) ([]byte, error) { return jsonpatch.MergePatch(doc, patch) }, nil
 	case types.StrategicMergePatchType:
-		patch, err := jsonDocument(patch)
-		if err != nil {
+		if err := jsonDocument(patch); err != nil {
 			return nil, err
 		}
 		return func(doc []byte, sample runtime.Object) ([]byte, error) {
 			return strategicpatch.StrategicMergePatch(doc, patch, sample)
 		}, nil
 	}
-	return nil, unsupportedPatch(pt)
+	return nil, unsupportedPatch()
 }
 
-func unsupportedPatch(pt types.PatchType) error {
-	supported := []types.PatchType{types.JSONPatchType, types.MergePatchType, types.StrategicMergePatchType}
+func unsupportedPatch() error {
 	return &apierrors.StatusError{ErrStatus: metav1.Status{
 		Status: metav1.StatusFailure, Code: http.StatusUnsupportedMediaType, Reason: metav1.StatusReasonUnsupportedMediaType,
-		Message: fmt.Sprintf("the body of the request was in an unknown format - accepted media types include: %s, %s, %s (got %q)",
-			supported[0], supported[1], supported[2], pt),
+		Message: "415: Unsupported Media Type",
 	}}
 }
 
-// jsonDocument checks that a patch is a JSON object; YAML is turned into it.
-func jsonDocument(patch []byte) ([]byte, error) {
+// jsonDocument checks that a patch is a JSON object.
+func jsonDocument(patch []byte) error {
 	var doc map[string]any
-	if err := json.Unmarshal(patch, &doc); err == nil {
-		return patch, nil
+	if err := json.Unmarshal(patch, &doc); err != nil || doc == nil {
+		return badRequest("invalid JSON patch")
 	}
-	converted, err := yaml.YAMLToJSON(patch)
-	if err == nil {
-		err = json.Unmarshal(converted, &doc)
-	}
-	if err != nil || doc == nil {
-		return nil, badRequest("error decoding patch: %v", jsonError(err))
-	}
-	return converted, nil
-}
-
-func jsonError(err error) error {
-	if err == nil {
-		return errors.New("it is not an object")
-	}
-	return err
+	return nil
 }
 
 func newJSONPatcher(patch []byte) (patcher, error) {
@@ -173,16 +154,14 @@ func (s *Server) patched(rq *request, apply patcher, old client.Object, fieldVal
 			field.ErrorList{field.Invalid(field.NewPath("patch"), string(after), err.Error())})
 	}
 	// A patch can't make one kind another.
-	if err := samePatchedKind(body, before); err != nil {
-		return nil, err
-	}
-	return body, nil
+	return body, samePatchedKind(body, before, after)
 }
 
-func samePatchedKind(body, before runtime.Object) error {
+func samePatchedKind(body, before runtime.Object, after []byte) error {
 	want := before.GetObjectKind().GroupVersionKind()
 	if got := body.GetObjectKind().GroupVersionKind(); !got.Empty() && got != want {
-		return badRequest("the patch makes a %s of a %s", got, want)
+		return apierrors.NewInvalid(schema.GroupKind{}, "", field.ErrorList{field.Invalid(field.NewPath("patch"), string(after),
+			fmt.Sprintf("converting (%s.%s) to (%s.%s): unknown conversion", got.Version, got.Kind, want.Version, want.Kind))})
 	}
 	body.GetObjectKind().SetGroupVersionKind(want)
 	return nil

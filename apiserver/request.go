@@ -6,7 +6,9 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/inboard/inboard/apiserver/client"
 )
@@ -106,13 +108,23 @@ func (rq *request) qualified() schema.GroupResource {
 	return gr
 }
 
-// setDryRun reads the dryRun option.
-func (rq *request) setDryRun(values []string) error {
-	for _, v := range values {
-		if v != metav1.DryRunAll {
-			return badRequest("dryRun: Unsupported value: %q: supported values: %q", v, metav1.DryRunAll)
-		}
-		rq.dryRun = true
-	}
-	return nil
+// createOptions, updateOptions and patchOptions check the options of a write, and read dryRun.
+func (rq *request) createOptions(opts *metav1.CreateOptions) error {
+	rq.dryRun = len(opts.DryRun) > 0
+	return invalidOptions("CreateOptions", metavalidation.ValidateCreateOptions(opts))
+}
+
+func (rq *request) updateOptions(opts *metav1.UpdateOptions) error {
+	rq.dryRun = len(opts.DryRun) > 0
+	return invalidOptions("UpdateOptions", metavalidation.ValidateUpdateOptions(opts))
+}
+
+func (rq *request) patchOptions(opts *metav1.PatchOptions, pt types.PatchType) error {
+	rq.dryRun = len(opts.DryRun) > 0
+	return invalidOptions("PatchOptions", metavalidation.ValidatePatchOptions(opts, pt))
+}
+
+func (rq *request) deleteOptions(opts *metav1.DeleteOptions) error {
+	rq.dryRun = len(opts.DryRun) > 0
+	return invalidOptions("DeleteOptions", metavalidation.ValidateDeleteOptions(opts))
 }

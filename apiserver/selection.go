@@ -1,8 +1,6 @@
 package apiserver
 
 import (
-	"strings"
-
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	listvalidation "k8s.io/apimachinery/pkg/apis/meta/internalversion/validation"
@@ -37,7 +35,7 @@ func (rq *request) newSelector(opts *metav1.ListOptions) (*selector, error) {
 	if opts.LabelSelector != "" {
 		l, err := labels.Parse(opts.LabelSelector)
 		if err != nil {
-			return nil, badRequest("unable to parse requirement: %v", strings.TrimPrefix(err.Error(), "unable to parse requirement: "))
+			return nil, badRequest("%v", err)
 		}
 		sel.labels = l
 	}
@@ -48,7 +46,7 @@ func (rq *request) newSelector(opts *metav1.ListOptions) (*selector, error) {
 			return nil, badRequest("%v", err)
 		}
 		for _, r := range f.Requirements() {
-			if err := sel.require(r, opts); err != nil {
+			if err := sel.require(r); err != nil {
 				return nil, err
 			}
 			if r.Operator == selection.NotEquals {
@@ -71,11 +69,13 @@ func (rq *request) newSelector(opts *metav1.ListOptions) (*selector, error) {
 }
 
 // require adds a condition on a field.
-func (sel *selector) require(r fields.Requirement, opts *metav1.ListOptions) error {
+func (sel *selector) require(r fields.Requirement) error {
 	get := sel.res.field(r.Field)
 	if get == nil {
-		return badRequest("Unable to find %q that match label selector %q, field selector %q: field label not supported: %s",
-			sel.res.gvr.String(), opts.LabelSelector, opts.FieldSelector, r.Field)
+		if sel.res.Fields == nil {
+			return badRequest("%q is not a known field selector: only %q, %q", r.Field, "metadata.name", "metadata.namespace")
+		}
+		return badRequest("field label not supported: %s", r.Field)
 	}
 	sel.fields = append(sel.fields, fieldCondition{get: get, value: r.Value, not: r.Operator == selection.NotEquals})
 	return nil

@@ -3,7 +3,6 @@ package apiserver
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -104,7 +103,7 @@ func parseVersion(s string) (int64, error) {
 	}
 	n, err := strconv.ParseUint(s, 10, 63)
 	if err != nil {
-		return 0, errors.New("invalid resource version")
+		return 0, err
 	}
 	return int64(n), nil
 }

@@ -17,12 +17,8 @@ var rqNone schema.GroupResource
 // decodeStrictly decodes JSON into an object. Unknown and duplicate fields are an error, a warning or
 // nothing, as fieldValidation asks for.
 func decodeStrictly(rq *request, data []byte, into runtime.Object, fieldValidation string) error {
-	switch fieldValidation {
-	case metav1.FieldValidationIgnore:
+	if fieldValidation == metav1.FieldValidationIgnore {
 		return kjson.UnmarshalCaseSensitivePreserveInts(data, into)
-	case "", metav1.FieldValidationWarn, metav1.FieldValidationStrict:
-	default:
-		return badRequest("fieldValidation: Unsupported value: %q: supported values: \"Ignore\", \"Warn\", \"Strict\"", fieldValidation)
 	}
 	strict, err := kjson.UnmarshalStrict(data, into)
 	if err != nil {

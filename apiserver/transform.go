@@ -77,7 +77,7 @@ func checkInclude(p metav1.IncludeObjectPolicy) error {
 	case "", metav1.IncludeMetadata, metav1.IncludeNone, metav1.IncludeObject:
 		return nil
 	}
-	return badRequest("unrecognized includeObject value: %q", p)
+	return badRequest("Unable to convert to Table as requested: includeObject: Invalid value: %q: must be 'Metadata', 'Object', 'None', or empty", p)
 }
 
 // transform returns an object in the form that the client asked for; e and gone belong to the encoding

@@ -130,7 +130,7 @@ func (rq *request) mergeObject(obj, old client.Object) client.Object {
 // checkPreconditions compares the identity and version that the client sent with what is stored.
 func (rq *request) checkPreconditions(obj, old client.Object) error {
 	if uid := obj.GetUID(); uid != "" && uid != old.GetUID() {
-		return apierrors.NewConflict(rq.qualified(), rq.ref.Name, uidMismatch(old.GetUID(), uid))
+		return apierrors.NewConflict(rq.qualified(), rq.ref.Name, rq.uidMismatch(old.GetUID(), uid))
 	}
 	version := obj.GetResourceVersion()
 	if version == "" || version == "0" {
