@@ -150,7 +150,7 @@ func (c *call) delete() error {
 		return err
 	}
 	if c.target.ref.Subresource != "" {
-		return apierrors.NewMethodNotSupported(c.rq.qualified(), verbDelete)
+		return methodNotAllowed()
 	}
 	opts, err := c.deleteOptions()
 	if err != nil {
