@@ -33,7 +33,7 @@ type Kubelet struct {
 	recorder    *events.Recorder
 	podView     *replica.Replica[*corev1.Pod]
 	services    *replica.Replica[*corev1.Service]
-	sources     sources
+	sources     *apiSources
 	volumes     *volumes
 	agent       *nodeAgent
 	probeClient *http.Client
@@ -264,6 +264,7 @@ func (k *Kubelet) adopt(pod *corev1.Pod) {
 	k.running.Go(func() {
 		w.run(ctx)
 		close(w.finished)
+		k.sources.tokens.forget(pod.UID)
 		k.mu.Lock()
 		delete(k.workers, pod.UID)
 		k.mu.Unlock()

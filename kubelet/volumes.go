@@ -46,10 +46,10 @@ func (v *volumes) setUp(ctx context.Context, f podFacts) error {
 }
 
 func (v *volumes) setUpOne(ctx context.Context, f podFacts, vol *corev1.Volume) error {
-	path := v.path(string(f.Pod.UID), vol)
+	path, gid := v.path(string(f.Pod.UID), vol), fsGroupOf(f.Pod)
 	switch {
 	case vol.EmptyDir != nil:
-		return v.emptyDir(path, vol.EmptyDir)
+		return v.emptyDir(path, vol.EmptyDir, gid)
 	case vol.HostPath != nil:
 		return hostPath(vol.HostPath)
 	}
@@ -65,8 +65,14 @@ func (v *volumes) setUpOne(ctx context.Context, f podFacts, vol *corev1.Volume) 
 			return err
 		}
 	}
-	_, err = writeAtomic(path, files)
-	return err
+	if gid >= 0 {
+		files.readable()
+	}
+	changed, err := writeAtomic(path, files)
+	if err != nil || gid < 0 || !changed {
+		return err
+	}
+	return giveToGroup(path, gid, false)
 }
 
 // volumeType names the source that a volume has.
@@ -80,11 +86,16 @@ func volumeType(vol *corev1.Volume) string {
 	return "(none)"
 }
 
-func (v *volumes) emptyDir(path string, e *corev1.EmptyDirVolumeSource) error {
+// emptyDir makes an empty folder once; what the pod did to it since stays.
+func (v *volumes) emptyDir(path string, e *corev1.EmptyDirVolumeSource, gid int) error {
+	memory := e.Medium == corev1.StorageMediumMemory && v.privileged
+	if _, err := os.Stat(path); err == nil && (!memory || mounted(path)) {
+		return nil
+	}
 	if err := os.MkdirAll(path, 0o777); err != nil {
 		return err
 	}
-	if e.Medium == corev1.StorageMediumMemory && v.privileged {
+	if memory {
 		var size int64
 		if e.SizeLimit != nil {
 			size = e.SizeLimit.Value()
@@ -93,7 +104,10 @@ func (v *volumes) emptyDir(path string, e *corev1.EmptyDirVolumeSource) error {
 			return err
 		}
 	}
-	return os.Chmod(path, 0o777)
+	if err := os.Chmod(path, 0o777); err != nil || gid < 0 { // whatever the umask is
+		return err
+	}
+	return giveToGroup(path, gid, true)
 }
 
 // tmpfs mounts a file system in memory at path, unless one is there.
