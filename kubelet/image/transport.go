@@ -165,7 +165,7 @@ func (s *Store) pullError(ctx context.Context, given string, ref Reference, err 
 	case ctx.Err() != nil:
 		e.kind, e.text = ctx.Err(), context.Cause(ctx).Error()
 	case errors.As(err, &answer):
-		e.kind, e.text = describeAnswer(ref, answer)
+		e.text, e.kind = describeAnswer(ref, answer)
 	case errors.Is(err, kubelet.ErrImageNotFound):
 		e.kind = kubelet.ErrImageNotFound
 	case errors.Is(err, ErrTimeout):
@@ -186,15 +186,15 @@ func (s *Store) asked(host string) string {
 	return host
 }
 
-func describeAnswer(ref Reference, answer *transport.Error) (error, string) {
+func describeAnswer(ref Reference, answer *transport.Error) (text string, kind error) {
 	switch answer.StatusCode {
 	case http.StatusNotFound:
-		return kubelet.ErrImageNotFound, fmt.Sprintf("%s: not found", ref)
+		return fmt.Sprintf("%s: not found", ref), kubelet.ErrImageNotFound
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return ErrUnauthorized, fmt.Sprintf("%s: pull access denied, repository does not exist or may require authorization: set imagePullSecrets (%s)",
-			ref, http.StatusText(answer.StatusCode))
+		return fmt.Sprintf("%s: pull access denied, repository does not exist or may require authorization: set imagePullSecrets (%s)",
+			ref, http.StatusText(answer.StatusCode)), ErrUnauthorized
 	case http.StatusTooManyRequests:
-		return answer, fmt.Sprintf("%s: the registry limits the rate of pulls (429 Too Many Requests)", ref)
+		return fmt.Sprintf("%s: the registry limits the rate of pulls (429 Too Many Requests)", ref), answer
 	}
-	return answer, fmt.Sprintf("%s: %s", ref, answer)
+	return fmt.Sprintf("%s: %s", ref, answer), answer
 }

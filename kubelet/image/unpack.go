@@ -197,7 +197,7 @@ func (u *unpacker) create(target string, h *tar.Header, content io.Reader) error
 			return err
 		}
 		return nil
-	case tar.TypeReg, tar.TypeRegA, tar.TypeGNUSparse: //nolint:staticcheck // old archives
+	case tar.TypeReg, tar.TypeGNUSparse:
 		return u.regular(target, h, content)
 	case tar.TypeSymlink:
 		u.dirs = map[string]string{}

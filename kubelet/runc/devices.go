@@ -3,9 +3,9 @@ package runc
 import (
 	"fmt"
 
+	hostdevices "github.com/moby/sys/devices"
 	devices "github.com/opencontainers/cgroups/devices/config"
 	"github.com/opencontainers/runc/libcontainer/configs"
-	hostdevices "github.com/opencontainers/runc/libcontainer/devices"
 )
 
 // setDevices gives a container the devices that every container has, or, when it is privileged,

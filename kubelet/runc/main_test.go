@@ -203,7 +203,7 @@ func serve(addr string) int {
 
 // removeOwnTemp removes what prepareInside made, and certainly nothing else.
 func removeOwnTemp() {
-	if own := os.TempDir(); strings.HasPrefix(filepath.Base(own), "runctest-") {
+	if own := os.Getenv("TMPDIR"); strings.HasPrefix(filepath.Base(own), "runctest-") {
 		_ = os.RemoveAll(own)
 	}
 }

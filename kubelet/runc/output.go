@@ -1,13 +1,13 @@
 package runc
 
 import (
+	"errors"
 	"io"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/containerd/console"
-	"github.com/opencontainers/runc/libcontainer/utils"
 	"golang.org/x/sys/unix"
 
 	"github.com/inboard/inboard/kubelet"
@@ -39,7 +39,6 @@ func (c *container) openOutput() (*output, error) {
 		err = o.openPipes(c)
 	}
 	if err != nil {
-		o.closeChild()
 		o.abort()
 		return nil, err
 	}
@@ -89,7 +88,7 @@ func (o *output) openTerminal(c *container) error {
 	o.child, o.parent = append(o.child, theirs), append(o.parent, ours)
 	c.proc.ConsoleSocket, c.proc.ConsoleWidth, c.proc.ConsoleHeight = theirs, 80, 24
 	o.copies.Go(func() {
-		master, err := utils.RecvFile(ours)
+		master, err := receiveFile(ours)
 		if err != nil {
 			return // the container did not start
 		}
@@ -98,6 +97,25 @@ func (o *output) openTerminal(c *container) error {
 		o.copyFrom("stdout", master)
 	})
 	return nil
+}
+
+// receiveFile receives an open file from the other end of a socket.
+func receiveFile(socket *os.File) (*os.File, error) {
+	oob := make([]byte, unix.CmsgSpace(4))
+	_, n, _, _, err := unix.Recvmsg(int(socket.Fd()), make([]byte, 4096), oob, unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("recvmsg", err)
+	}
+	messages, err := unix.ParseSocketControlMessage(oob[:n])
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range messages {
+		if fds, err := unix.ParseUnixRights(&m); err == nil && len(fds) > 0 {
+			return os.NewFile(uintptr(fds[0]), "terminal"), nil
+		}
+	}
+	return nil, errors.New("no file came")
 }
 
 // closeChild closes the container's ends, which it has by now or never will.
@@ -117,7 +135,9 @@ func (o *output) finish() {
 	o.closeLog()
 }
 
+// abort gives up on a container that did not start.
 func (o *output) abort() {
+	o.closeChild() // the terminal is awaited until its other end is closed
 	o.closeParent()
 	o.copies.Wait()
 	o.closeLog()

@@ -177,16 +177,18 @@ func TestCannotStart(t *testing.T) {
 	r := open(t, runc.Config{})
 	sb := runSandbox(t, r, nil)
 	ctx := context.Background()
-	id, err := r.CreateContainer(ctx, sb.ID, kubelet.ContainerConfig{Name: "main", Image: appImage, Command: []string{"no-such-program"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = r.StartContainer(ctx, id)
-	if err == nil || !strings.Contains(err.Error(), "executable file not found") {
-		t.Errorf("StartContainer: %v", err)
-	}
-	if c := status(t, r, sb.ID, id); c.State != kubelet.ContainerExited || c.ExitCode != 128 || c.Reason != "StartError" || c.Message == "" {
-		t.Errorf("status = %+v", c)
+	for _, tty := range []bool{false, true} {
+		id, err := r.CreateContainer(ctx, sb.ID, kubelet.ContainerConfig{Name: "main", Image: appImage, Command: []string{"no-such-program"}, TTY: tty, Stdin: tty})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = r.StartContainer(ctx, id)
+		if err == nil || !strings.Contains(err.Error(), "executable file not found") {
+			t.Errorf("StartContainer: %v", err)
+		}
+		if c := status(t, r, sb.ID, id); c.State != kubelet.ContainerExited || c.ExitCode != 128 || c.Reason != "StartError" || c.Message == "" {
+			t.Errorf("status = %+v", c)
+		}
 	}
 	for _, tc := range []struct {
 		name, want string
