@@ -54,7 +54,8 @@ type Runtime interface {
 	// as a container's exit. Events may be merged; the channel is closed by Close.
 	Events() <-chan string
 
-	// Close stops and removes everything that the runtime runs. Images stay.
+	// Close stops and removes everything that the runtime runs, at once. Images stay. It may be
+	// called again.
 	Close() error
 }
 

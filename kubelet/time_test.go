@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -22,6 +23,11 @@ import (
 func runMemory(t *testing.T, m *memory, f func(client.Typed[*corev1.Pod])) {
 	t.Helper()
 	c := newAPI(t)
+	runMemoryOn(t, c, m, func() { f(client.For[*corev1.Pod](c)) })
+}
+
+func runMemoryOn(t *testing.T, c client.Interface, m *memory, f func()) {
+	t.Helper()
 	k, err := kubelet.New(kubelet.Config{Client: c, Runtime: m, NodeName: "node-a", Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
@@ -30,7 +36,7 @@ func runMemory(t *testing.T, m *memory, f func(client.Typed[*corev1.Pod])) {
 	done := make(chan error, 1)
 	go func() { done <- k.Run(ctx) }()
 	<-k.Ready()
-	f(client.For[*corev1.Pod](c))
+	f()
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
@@ -148,4 +154,35 @@ func faults(t *testing.T, m *memory, pods client.Typed[*corev1.Pod], until *time
 	if left, _ := m.Sandboxes(ctx); len(left) != 0 {
 		t.Errorf("sandboxes stay: %+v", left)
 	}
+}
+
+func TestHeartbeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, m, ctx := newAPI(t), newMemory(), context.Background()
+		nodes, leases := client.For[*corev1.Node](c), client.For[*coordinationv1.Lease](c)
+		begin := time.Now()
+		runMemoryOn(t, c, m, func() {
+			before, err := nodes.Get(ctx, "", "node-a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(35 * time.Second)
+			lease, err := leases.Get(ctx, "kube-node-lease", "node-a")
+			if err != nil || lease.Spec.RenewTime.Sub(begin).Round(time.Second) != 30*time.Second {
+				t.Errorf("after 35 s the lease is %+v, %v", lease, err)
+			}
+			time.Sleep(10 * time.Minute)
+			after, err := nodes.Get(ctx, "", "node-a")
+			if err != nil || !after.Status.Conditions[0].LastHeartbeatTime.After(before.Status.Conditions[0].LastHeartbeatTime.Time) {
+				t.Errorf("the status was not reported again: %v, %v", after.Status.Conditions, err)
+			}
+			if err := nodes.Delete(ctx, "", "node-a", metav1.DeleteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(6 * time.Minute)
+			if again, err := nodes.Get(ctx, "", "node-a"); err != nil || again.UID == before.UID {
+				t.Errorf("a deleted node was not registered again: %v", err)
+			}
+		})
+	})
 }
