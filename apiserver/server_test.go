@@ -19,10 +19,8 @@ import (
 	"github.com/inboard/inboard/store"
 )
 
-// The conformance suite wraps watches in apimachinery's filter, whose goroutine stays when a watch is
-// stopped before all of its events were read.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("k8s.io/apimachinery/pkg/watch.(*filteredWatch).loop"))
+	goleak.VerifyTestMain(m)
 }
 
 var admin = apiserver.Identity{User: "admin", Groups: []string{apiserver.GroupMasters}}

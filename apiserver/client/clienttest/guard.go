@@ -71,10 +71,39 @@ func (g *guard) Watch(ctx context.Context, ref client.Ref, opts metav1.ListOptio
 	if err != nil {
 		return nil, err
 	}
-	return watch.Filter(w, func(ev watch.Event) (watch.Event, bool) {
-		g.see(ev.Object)
-		return ev, true
-	}), nil
+	return newSeen(w, g), nil
+}
+
+// seen passes a watch on. Unlike watch.Filter's, its goroutine also ends when it is stopped while nobody
+// takes the next event.
+type seen struct {
+	watch.Interface
+	events  chan watch.Event
+	stopped chan struct{}
+	once    sync.Once
+}
+
+func newSeen(w watch.Interface, g *guard) *seen {
+	s := &seen{Interface: w, events: make(chan watch.Event), stopped: make(chan struct{})}
+	go func() {
+		defer close(s.events)
+		for ev := range w.ResultChan() {
+			g.see(ev.Object)
+			select {
+			case s.events <- ev:
+			case <-s.stopped:
+				return
+			}
+		}
+	}()
+	return s
+}
+
+func (s *seen) ResultChan() <-chan watch.Event { return s.events }
+
+func (s *seen) Stop() {
+	s.once.Do(func() { close(s.stopped) })
+	s.Interface.Stop()
 }
 
 // unchanged fails the test when a write changed what it was given.

@@ -143,9 +143,9 @@ func testCancelled(t *testing.T, e env) {
 }
 
 func testResourceFor(t *testing.T, e env) {
-	gvr, err := e.c.ResourceFor(&corev1.Endpoints{})
+	gvr, err := e.c.ResourceFor(&corev1.ConfigMap{})
 	must(t, err)
-	equal(t, "resource", gvr.String(), "/v1, Resource=endpoints")
+	equal(t, "resource", gvr.String(), "/v1, Resource=configmaps")
 	u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "apps/v1", "kind": "ReplicaSet"}}
 	gvr, err = e.c.ResourceFor(u)
 	must(t, err)

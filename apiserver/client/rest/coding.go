@@ -119,7 +119,7 @@ func (c *coding) list(obj runtime.Object) (*client.List, error) {
 	}
 	l := &client.List{ListMeta: metav1.ListMeta{
 		ResourceVersion: from.GetResourceVersion(), Continue: from.GetContinue(),
-		RemainingItemCount: from.GetRemainingItemCount(), SelfLink: from.GetSelfLink(),
+		RemainingItemCount: from.GetRemainingItemCount(),
 	}}
 	l.SetGroupVersionKind(obj.GetObjectKind().GroupVersionKind())
 	l.Items = make([]runtime.Object, 0, meta.LenList(obj))
