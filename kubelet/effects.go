@@ -193,7 +193,9 @@ func (w *worker) pruneEffect(a action) func(context.Context) func() {
 			log = c.LogPath
 		}
 	}
-	delete(w.messages, a.ID)
+	for _, key := range []string{a.ID, "stop/" + a.ID, "began/" + a.ID} {
+		delete(w.messages, key)
+	}
 	return func(ctx context.Context) func() {
 		if err := ignoreGone(w.k.cfg.Runtime.RemoveContainer(ctx, a.ID)); err != nil {
 			return func() {

@@ -23,8 +23,9 @@ func (k *Kubelet) ensureImage(ctx context.Context, pod *corev1.Pod, c *corev1.Co
 	}
 	img, err := rt.Image(ctx, c.Image)
 	if errors.Is(err, ErrInvalidImageName) {
-		err = fmt.Errorf("Failed to apply default image tag %q: couldn't parse image name %q: invalid reference format", c.Image, c.Image)
-		say(corev1.EventTypeWarning, "InspectFailed", "%v", err)
+		msg := fmt.Sprintf("Failed to apply default image tag %q: couldn't parse image name %q: invalid reference format", c.Image, c.Image)
+		err = errors.New(msg)
+		say(corev1.EventTypeWarning, "InspectFailed", "%s", msg)
 		say(corev1.EventTypeWarning, "Failed", "Error: InvalidImageName")
 		return img, &startError{reason: "InvalidImageName", err: err}
 	}
@@ -34,8 +35,9 @@ func (k *Kubelet) ensureImage(ctx context.Context, pod *corev1.Pod, c *corev1.Co
 		say(corev1.EventTypeNormal, "Pulled", "Container image %q already present on machine", c.Image)
 		return img, nil
 	case policy == corev1.PullNever:
-		err = fmt.Errorf("Container image %q is not present with pull policy of Never", c.Image)
-		say(corev1.EventTypeWarning, "ErrImageNeverPull", "%v", err)
+		msg := fmt.Sprintf("Container image %q is not present with pull policy of Never", c.Image)
+		err = errors.New(msg)
+		say(corev1.EventTypeWarning, "ErrImageNeverPull", "%s", msg)
 		say(corev1.EventTypeWarning, "Failed", "Error: ErrImageNeverPull")
 		return img, &startError{reason: "ErrImageNeverPull", err: err}
 	}

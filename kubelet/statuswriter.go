@@ -17,8 +17,7 @@ import (
 // statusWriter keeps the API's status of one pod up to date. While one write runs, later wishes
 // are merged into the next.
 type statusWriter struct {
-	k    *Kubelet
-	kick func()
+	k *Kubelet
 
 	mu     sync.Mutex
 	api    *corev1.Pod // the newest version known
@@ -29,8 +28,8 @@ type statusWriter struct {
 	done   chan struct{}
 }
 
-func newStatusWriter(k *Kubelet, kick func()) *statusWriter {
-	return &statusWriter{k: k, kick: kick, notify: make(chan struct{}, 1), done: make(chan struct{})}
+func newStatusWriter(k *Kubelet) *statusWriter {
+	return &statusWriter{k: k, notify: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
 // saw tells a version of the pod that the API delivered.

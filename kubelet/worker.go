@@ -22,7 +22,7 @@ type worker struct {
 	cancels  map[string]context.CancelFunc
 	verbs    map[string]verb
 	graces   map[string]time.Duration
-	messages map[string]string // termination messages by container ID
+	messages map[string]string // by container ID: its last words, and what was said of its stop
 	status   *statusWriter
 	effects  sync.WaitGroup
 	rejected bool          // the node did not admit the pod; set before run
@@ -43,7 +43,7 @@ func newWorker(k *Kubelet, pod *corev1.Pod) *worker {
 		graces: map[string]time.Duration{}, messages: map[string]string{},
 		wake: make(chan struct{}, 1), finished: make(chan struct{}),
 	}
-	w.status = newStatusWriter(k, w.kick)
+	w.status = newStatusWriter(k)
 	w.state = podState{Pod: pod, FirstSeen: time.Now(), Busy: map[string]bool{}, HostIPs: k.hostIPs()}
 	recall(&w.state, time.Now())
 	return w
