@@ -117,6 +117,9 @@ func (r *Runtime) StartContainer(ctx context.Context, id string) error {
 		return err
 	}
 	defer done()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	c.life.Lock()
 	defer c.life.Unlock()
 	r.mu.Lock()
@@ -130,7 +133,10 @@ func (r *Runtime) StartContainer(ctx context.Context, id string) error {
 	case state == kubelet.ContainerExited:
 		return fmt.Errorf("container %q has exited already: make a new one", c.cfg.Name)
 	}
-	if err := r.launch(c); err != nil {
+	if err := r.launch(ctx, c); err != nil {
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			return err // not begun: it may be tried again
+		}
 		err = fmt.Errorf("start container %q: %w", c.cfg.Name, err)
 		r.failStart(c, err)
 		return err
@@ -138,13 +144,13 @@ func (r *Runtime) StartContainer(ctx context.Context, id string) error {
 	return nil
 }
 
-func (r *Runtime) launch(c *container) error {
+func (r *Runtime) launch(ctx context.Context, c *container) error {
 	out, err := c.openOutput()
 	if err != nil {
 		return err
 	}
 	defer out.closeChild()
-	if err := r.starters.do(func() error { return c.lib.Run(c.proc) }); err != nil {
+	if err := r.starters.do(ctx, func() error { return c.lib.Run(c.proc) }); err != nil {
 		out.abort()
 		return err
 	}

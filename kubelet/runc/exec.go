@@ -40,7 +40,7 @@ func (r *Runtime) Exec(ctx context.Context, id string, cmd []string, stdin io.Re
 		Args: cmd, Env: c.proc.Env, Cwd: c.proc.Cwd, UID: c.proc.UID, GID: c.proc.GID,
 		AdditionalGroups: c.proc.AdditionalGroups, Stdin: s.stdin, Stdout: s.stdout, Stderr: s.stderr,
 	}
-	err = r.starters.do(func() error { return c.lib.Run(p) })
+	err = r.starters.do(ctx, func() error { return c.lib.Run(p) })
 	s.closeChild()
 	if err != nil {
 		s.finish()

@@ -1,6 +1,7 @@
 package runc
 
 import (
+	"context"
 	"runtime"
 	"sync"
 )
@@ -30,15 +31,21 @@ func startStarters() *starters {
 	return s
 }
 
-// do runs f on one of the threads and waits for it.
-func (s *starters) do(f func() error) (err error) {
+// do runs f on one of the threads and waits for it. It waits for a free thread only until ctx ends;
+// a start that has begun is not broken off.
+func (s *starters) do(ctx context.Context, f func() error) (err error) {
 	done := make(chan struct{})
-	s.work <- func() {
+	job := func() {
 		defer close(done)
 		err = f()
 	}
-	<-done
-	return err
+	select {
+	case s.work <- job:
+		<-done
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (s *starters) stop() {
