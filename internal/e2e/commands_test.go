@@ -191,11 +191,11 @@ func cmdReach(ts *testscript.TestScript, neg bool, args []string) {
 	}))
 }
 
-// client makes a connection for each request, so that each is balanced anew.
-var client = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+// fresh makes a connection for each request, so that each is balanced anew.
+var fresh = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
 func ask(url string) (string, error) {
-	res, err := client.Get(url)
+	res, err := fresh.Get(url)
 	if err != nil {
 		return "", err
 	}

@@ -102,7 +102,7 @@ func network() error {
 }
 
 // build is where the programs are: built once for all scripts.
-func build(t *testing.T) string {
+func build(t testing.TB) string {
 	t.Helper()
 	dir := openDir(t)
 	for _, b := range []struct{ dir, out, what string }{
@@ -120,7 +120,7 @@ func build(t *testing.T) string {
 }
 
 // openDir is a temporary directory that those who are not root can enter, too.
-func openDir(t *testing.T) string {
+func openDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "e2e-")
 	if err != nil {
@@ -134,7 +134,7 @@ func openDir(t *testing.T) string {
 }
 
 // registry serves images of this test on loopback, and returns its URL.
-func registry(t *testing.T) string {
+func registry(t testing.TB) string {
 	t.Helper()
 	files, err := selfimage.Executable("/program")
 	if err != nil {

@@ -103,7 +103,7 @@ func fail([]string) error {
 }
 
 // serve serves h on loopback until the test ends, and returns its URL.
-func serve(t *testing.T, h http.Handler) string {
+func serve(t testing.TB, h http.Handler) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -116,7 +116,7 @@ func serve(t *testing.T, h http.Handler) string {
 }
 
 // hanging is the URL of a registry that accepts requests and says nothing.
-func hanging(t *testing.T) string {
+func hanging(t testing.TB) string {
 	t.Helper()
 	return serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
