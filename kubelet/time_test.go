@@ -110,6 +110,12 @@ func TestFaults(t *testing.T) {
 					}
 					return nil
 				}
+				m.life = func(name string, _ uint32) (time.Duration, int) {
+					if name == "init" {
+						return time.Second, 0
+					}
+					return 0, 0
+				}
 				runMemory(t, m, func(pods client.Typed[*corev1.Pod]) { faults(t, m, pods, &until, &mu) })
 			})
 		})
@@ -121,12 +127,6 @@ func faults(t *testing.T, m *memory, pods client.Typed[*corev1.Pod], until *time
 	for i := range 3 {
 		p := pod(fmt.Sprint("p", i))
 		p.Spec.InitContainers = []corev1.Container{{Name: "init", Image: testImage}}
-		m.life = func(name string, _ uint32) (time.Duration, int) {
-			if name == "init" {
-				return time.Second, 0
-			}
-			return 0, 0
-		}
 		mustCreate(t, pods, p)
 	}
 	time.Sleep(15 * time.Minute)
