@@ -82,7 +82,7 @@ func cmdKubeAPIServer(ts *testscript.TestScript, neg bool, args []string) {
 	_, err = s.run(ts, filepath.Join(*kubernetes, "kube-apiserver"), "--etcd-servers=http://127.0.0.1:2379",
 		"--secure-port=6443", "--advertise-address="+nodeIP, "--authorization-mode=Node,RBAC",
 		"--tls-cert-file=server.crt", "--tls-private-key-file=server.key", "--client-ca-file=ca.crt",
-		"--kubelet-client-certificate=admin.crt", "--kubelet-client-key=admin.key",
+		"--kubelet-preferred-address-types=InternalIP", "--kubelet-client-certificate=admin.crt", "--kubelet-client-key=admin.key",
 		"--service-cluster-ip-range=10.96.0.0/16", "--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file=sa.key", "--service-account-signing-key-file=sa.key")
 	ts.Check(err)
