@@ -41,7 +41,8 @@ func took(from time.Time) string {
 	}
 }
 
-// pull prints the progress of a pull, one line for each tenth of the way.
+// pull prints the progress of a pull, one line for each tenth of the way. Several pods that wait for one
+// image tell the same once.
 func (r *report) pull(p kubelet.PullProgress) {
 	line := fmt.Sprintf("%s %s", p.Phase, p.Ref)
 	if p.Phase == "downloading" && p.Total > 0 {
@@ -54,8 +55,5 @@ func (r *report) pull(p kubelet.PullProgress) {
 		return
 	}
 	r.pulls[p.Ref] = line
-	if p.Phase == "done" {
-		delete(r.pulls, p.Ref)
-	}
 	fmt.Fprintf(r.out, "  image        %s\n", line)
 }
