@@ -317,7 +317,11 @@ func (c *container) clear() error {
 		}
 	}
 	if c.dir != "" {
-		errs = append(errs, detach(filepath.Join(c.dir, "rootfs")), os.RemoveAll(c.dir))
+		err := detach(filepath.Join(c.dir, "rootfs"))
+		if err == nil {
+			err = os.RemoveAll(c.dir)
+		}
+		errs = append(errs, err)
 	}
 	if c.release != nil {
 		c.release()

@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/inboard/inboard/kubelet/network"
 )
 
 // stateDir is the directory of a Runtime. Below "run" in it is all that a Runtime mounts, so that
@@ -26,7 +24,7 @@ type stateDir struct {
 const tempPattern = "inboard-runc-"
 
 func openState(cfg Config) (*stateDir, error) {
-	removeStaleTemps(cfg)
+	removeAbandoned(cfg)
 	s, err := makeState(cfg)
 	if err != nil {
 		return nil, err
@@ -138,13 +136,17 @@ func (s *stateDir) path(elem ...string) string {
 	return filepath.Join(append([]string{s.dir}, elem...)...)
 }
 
+// close removes what is in the directory, unless something is still mounted there: it may lead to
+// files of others.
 func (s *stateDir) close() error {
-	errs := []error{detach(s.path("run"))}
-	errs = append(errs, os.RemoveAll(s.path("run")))
-	if s.temp {
-		errs = append(errs, os.RemoveAll(s.dir))
+	err := detach(s.path("run"))
+	if err == nil {
+		err = os.RemoveAll(s.path("run"))
 	}
-	return errors.Join(append(errs, s.lock.Close())...)
+	if err == nil && s.temp {
+		err = os.RemoveAll(s.dir)
+	}
+	return errors.Join(err, s.lock.Close())
 }
 
 // detach unmounts all that is mounted at dir, and below it.
@@ -157,27 +159,6 @@ func detach(dir string) error {
 		case err != nil:
 			return &os.PathError{Op: "unmount", Path: dir, Err: err}
 		}
-	}
-}
-
-// removeStaleTemps removes temporary directories whose program was killed: nobody holds their lock.
-func removeStaleTemps(cfg Config) {
-	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), tempPattern+"*"))
-	for _, dir := range dirs {
-		real, err := filepath.EvalSymlinks(dir)
-		if err != nil {
-			continue
-		}
-		if _, err := os.Stat(filepath.Join(real, "lock")); err != nil {
-			continue // just being made
-		}
-		lock, err := lockDir(real)
-		if err != nil {
-			continue
-		}
-		s := &stateDir{dir: real, mark: markOf(real), temp: true, lock: lock}
-		err = errors.Join(s.reset(cfg), network.Purge(network.Config{Owner: real}), s.close())
-		cfg.Logger.Info("removed what a program that was killed left", "dir", real, "err", err)
 	}
 }
 

@@ -43,13 +43,18 @@ func TestCloseLeavesNothing(t *testing.T) {
 }
 
 // TestKilledProgram kills a program that embeds the runtime. Its containers die with it; what the
-// kernel keeps is removed by the next one, whether the directory was given or temporary.
+// kernel keeps is removed by the next one, whether the directory was given or temporary, and also by
+// one that works in another directory.
 func TestKilledProgram(t *testing.T) {
 	needRoot(t)
-	for name, dir := range map[string]string{"given directory": t.TempDir(), "temporary directory": ""} {
+	given := t.TempDir()
+	for name, dirs := range map[string][2]string{
+		"given directory": {given, given}, "temporary directory": {"", ""},
+		"another directory": {t.TempDir(), t.TempDir()}, "first given, then temporary": {t.TempDir(), ""},
+	} {
 		t.Run(name, func(t *testing.T) {
 			before := trace(t)
-			kill := startProgram(t, dir)
+			kill := startProgram(t, dirs[0])
 			if n := len(processes()); n < 8 {
 				t.Fatalf("only %d processes", n)
 			}
@@ -59,7 +64,7 @@ func TestKilledProgram(t *testing.T) {
 					t.Fatalf("containers outlive the program: %v", processes())
 				}
 			}
-			r, err := runc.Open(runc.Config{Dir: dir, CgroupParent: cgroupParent()})
+			r, err := runc.Open(runc.Config{Dir: dirs[1], CgroupParent: cgroupParent()})
 			if err != nil {
 				t.Fatal(err)
 			}
