@@ -122,9 +122,14 @@ func (k *Kubelet) begin() error {
 	return k.listen()
 }
 
+// clear removes volumes and logs. What is mounted below the volumes may be a folder of the host, so
+// nothing is removed there while something still is.
 func (k *Kubelet) clear() error {
-	return errors.Join(
-		unmountBelow(k.volumes.dir), os.RemoveAll(k.volumes.dir), os.RemoveAll(k.logDir))
+	err := unmountBelow(k.volumes.dir)
+	if err == nil {
+		err = os.RemoveAll(k.volumes.dir)
+	}
+	return errors.Join(err, os.RemoveAll(k.logDir))
 }
 
 // end stops all containers by closing the runtime, then removes what they used.

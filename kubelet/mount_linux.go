@@ -2,6 +2,7 @@ package kubelet
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -43,6 +44,10 @@ func bindFile(f *os.File, target string) error {
 	src := fmt.Sprintf("/proc/self/fd/%d", f.Fd())
 	if err := unix.Mount(src, target, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("can't mount at %s: %w", target, err)
+	}
+	// Otherwise what is unmounted below target would be unmounted where it comes from, too.
+	if err := unix.Mount("", target, "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
+		return errors.Join(fmt.Errorf("can't keep the mounts below %s apart: %w", target, err), unix.Unmount(target, unix.MNT_DETACH))
 	}
 	return nil
 }

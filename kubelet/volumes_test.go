@@ -2,6 +2,7 @@ package kubelet
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -166,5 +168,40 @@ func TestResolvConf(t *testing.T) {
 	pod.Spec.DNSPolicy, pod.Spec.DNSConfig = corev1.DNSDefault, nil
 	if d = podDNS(pod, []string{"10.96.0.10"}, "cluster.local", host); d.Servers[0] != "192.0.2.53" || d.Options[0] != "timeout:2" {
 		t.Errorf("Default: %+v", d)
+	}
+}
+
+// TestUnmountingSparesTheHost mounts a folder of the host in which another file system is mounted, as
+// a pod with a hostPath and a subPath does, on a machine that shares its mounts, as those with systemd
+// do.
+func TestUnmountingSparesTheHost(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("mounting needs root")
+	}
+	host := t.TempDir()
+	inner := filepath.Join(host, "sub", "inner")
+	if err := mountTmpfs(host, 0); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unmountBelow(host) })
+	if err := unix.Mount("", host, "", unix.MS_SHARED, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.MkdirAll(inner, 0o755), mountTmpfs(inner, 0)); err != nil {
+		t.Fatal(err)
+	}
+	v := &volumes{dir: t.TempDir(), privileged: true}
+	target := filepath.Join(v.podDir("u"), "volume-subpaths", "x", "y", "0")
+	if _, err := v.subPath(host, "sub", target); err != nil {
+		t.Fatal(err)
+	}
+	if !mounted(filepath.Join(target, "inner")) {
+		t.Error("what is mounted below is not seen")
+	}
+	if err := v.tearDown("u"); err != nil {
+		t.Fatal(err)
+	}
+	if !mounted(inner) {
+		t.Error("tearing the pod down has unmounted a file system of the host")
 	}
 }
