@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	goiptables "github.com/coreos/go-iptables/iptables"
@@ -31,7 +32,7 @@ var sbin = []string{"/usr/sbin", "/sbin", "/usr/local/sbin"}
 
 // tools are the programs for one family.
 type tools struct {
-	ipt     *goiptables.IPTables
+	ipt     commands
 	restore string
 	// batch is how many chains to give to one run of restore, 0 for any number.
 	batch int
@@ -55,7 +56,7 @@ func find(f proxy.Family) (*tools, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s does not work: %w", command, err)
 	}
-	t := &tools{ipt: ipt, restore: restore}
+	t := &tools{ipt: commands{ipt}, restore: restore}
 	if out, err := exec.Command(command, "--version").Output(); err == nil && strings.Contains(string(out), "nf_tables") {
 		t.batch = nftBatch
 	}
@@ -100,6 +101,8 @@ func (t *tools) run(ctx context.Context, text []byte) error {
 	cmd := exec.CommandContext(ctx, t.restore, "--noflush", "-w", fmt.Sprint(lockSeconds))
 	var stderr bytes.Buffer
 	cmd.Stdin, cmd.Stderr, cmd.WaitDelay = bytes.NewReader(text), &stderr, time.Second
+	// Ctrl-C in a terminal goes to the whole process group; the rules are still to be removed then.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Run(); err != nil {
 		return restoreError(filepath.Base(t.restore), err, stderr.String(), text)
 	}
