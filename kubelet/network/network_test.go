@@ -356,3 +356,24 @@ func TestConfig(t *testing.T) {
 		}
 	}
 }
+
+// TestCtrlCSparesRules has programs of iptables run where Ctrl-C in a terminal does not reach them: in
+// process groups of their own.
+func TestCtrlCSparesRules(t *testing.T) {
+	needRoot(t)
+	dir := t.TempDir()
+	script := "#!/bin/sh\necho $$ $(cut -d' ' -f5 /proc/$$/stat)\n"
+	if err := os.WriteFile(filepath.Join(dir, "iptables-save"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	host, err := currentNS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.close()
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	out, err := (&Network{host: host}).run("iptables-save", "")
+	if f := strings.Fields(out); err != nil || len(f) != 2 || f[0] != f[1] {
+		t.Errorf("process and group: %q, %v", out, err)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/inboard/inboard/kubelet"
@@ -200,6 +201,8 @@ func (n *Network) run(program, stdin string, args ...string) (string, error) {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
 	cmd.WaitDelay = time.Second
+	// Ctrl-C in a terminal goes to the whole process group; the rules are still to be removed then.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	// A process belongs to the namespace of the thread that starts it.
 	err = n.host.do(cmd.Start)
 	if err == nil {
