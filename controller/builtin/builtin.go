@@ -12,8 +12,11 @@ import (
 	"github.com/inboard/inboard/controller/endpointslice"
 	"github.com/inboard/inboard/controller/garbagecollector"
 	"github.com/inboard/inboard/controller/namespace"
+	"github.com/inboard/inboard/controller/nodelifecycle"
+	"github.com/inboard/inboard/controller/podgc"
 	"github.com/inboard/inboard/controller/replicaset"
 	"github.com/inboard/inboard/controller/serviceaccount"
+	"github.com/inboard/inboard/controller/tainteviction"
 )
 
 // Config describes the set of controllers.
@@ -53,6 +56,9 @@ func New(cfg Config) (*controller.Group, error) {
 		namespace.Add(g, namespace.Config{Resources: cfg.Discover}),
 		garbagecollector.Add(g, garbagecollector.Config{Resources: cfg.Resources}),
 		serviceaccount.Add(g, serviceaccount.Config{RootCA: cfg.RootCA}),
+		nodelifecycle.Add(g, nodelifecycle.Config{}),
+		tainteviction.Add(g, tainteviction.Config{}),
+		podgc.Add(g, podgc.Config{}),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("builtin: %w", err)
