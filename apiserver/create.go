@@ -71,9 +71,14 @@ func (s *Server) createNamed(ctx context.Context, rq *request, obj client.Object
 }
 
 // insert stores a new object in one transaction with what it claims.
-func (s *Server) insert(ctx context.Context, rq *request, obj client.Object, guards []guard) (found, error) {
+func (s *Server) insert(ctx context.Context, rq *request, wanted client.Object, guards []guard) (found, error) {
 	key := rq.key()
-	for {
+	for obj := wanted; ; {
+		if rq.res.Allocate != nil {
+			// Allocate writes into the object what it claims; when somebody else was quicker, the
+			// next attempt must not take that for the client's wish.
+			obj = wanted.DeepCopyObject().(client.Object)
+		}
 		claims, err := s.allocate(ctx, rq, obj, nil)
 		if err != nil {
 			return found{}, err

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -173,9 +174,12 @@ func (f *flaky) Watch(ctx context.Context, ref client.Ref, opts metav1.ListOptio
 func TestConverges(t *testing.T) {
 	c, st := openAPI(t)
 	f := &flaky{Interface: c, st: st}
+	var mu sync.Mutex
 	told := map[string]string{}
 	changed := make(chan struct{}, 1)
 	r := start(t, f, func(ch replica.Change[*corev1.ConfigMap]) {
+		mu.Lock()
+		defer mu.Unlock()
 		switch ch.Kind {
 		case replica.Added, replica.Updated:
 			told[ch.New.Name] = ch.New.ResourceVersion
@@ -202,24 +206,32 @@ func TestConverges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for {
-		if m, ok := r.Get("default", "last"); ok && m.ResourceVersion == last.ResourceVersion {
-			break
-		}
-		<-changed
-	}
 	want, err := maps.List(t.Context(), "default", metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if names(r.List("")) != names(want.Items) {
-		t.Errorf("the view has %s, the API %s", names(r.List("")), names(want.Items))
-	}
-	for _, m := range want.Items {
-		got, _ := r.Get("default", m.Name)
-		if got.ResourceVersion != m.ResourceVersion || (told[m.Name] != m.ResourceVersion && m.Name != "last") {
-			t.Errorf("%s is at %s in the view, %s was told, %s in the API", m.Name, got.ResourceVersion, told[m.Name], m.ResourceVersion)
+	same := func() (why string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if names(r.List("")) != names(want.Items) || len(told) != len(want.Items) {
+			return fmt.Sprintf("the view has %s, the API %s; told were %v", names(r.List("")), names(want.Items), told)
 		}
+		for _, m := range want.Items {
+			if got, _ := r.Get("default", m.Name); got.ResourceVersion != m.ResourceVersion || told[m.Name] != m.ResourceVersion {
+				return fmt.Sprintf("%s is at %s in the view, %s was told, %s in the API", m.Name, got.ResourceVersion, told[m.Name], m.ResourceVersion)
+			}
+		}
+		return ""
+	}
+	for deadline := time.After(30 * time.Second); same() != ""; {
+		select {
+		case <-changed:
+		case <-deadline:
+			t.Fatal(same())
+		}
+	}
+	if _, ok := r.Get("default", last.Name); !ok {
+		t.Error("the last one made is not in the view")
 	}
 }
 
