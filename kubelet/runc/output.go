@@ -84,6 +84,10 @@ func (o *output) openTerminal(c *container) error {
 	if err != nil {
 		return os.NewSyscallError("socketpair", err)
 	}
+	// Closing our end ends a read from it only when the runtime's poller does the waiting.
+	if err := unix.SetNonblock(fds[0], true); err != nil {
+		return os.NewSyscallError("setnonblock", err)
+	}
 	ours, theirs := os.NewFile(uintptr(fds[0]), "console"), os.NewFile(uintptr(fds[1]), "console-child")
 	o.child, o.parent = append(o.child, theirs), append(o.parent, ours)
 	c.proc.ConsoleSocket, c.proc.ConsoleWidth, c.proc.ConsoleHeight = theirs, 80, 24
@@ -101,10 +105,20 @@ func (o *output) openTerminal(c *container) error {
 
 // receiveFile receives an open file from the other end of a socket.
 func receiveFile(socket *os.File) (*os.File, error) {
-	oob := make([]byte, unix.CmsgSpace(4))
-	_, n, _, _, err := unix.Recvmsg(int(socket.Fd()), make([]byte, 4096), oob, unix.MSG_CMSG_CLOEXEC)
+	conn, err := socket.SyscallConn()
 	if err != nil {
-		return nil, os.NewSyscallError("recvmsg", err)
+		return nil, err
+	}
+	oob, n := make([]byte, unix.CmsgSpace(4)), 0
+	var got error
+	if err := conn.Read(func(fd uintptr) bool {
+		_, n, _, _, got = unix.Recvmsg(int(fd), make([]byte, 4096), oob, unix.MSG_CMSG_CLOEXEC)
+		return got != unix.EAGAIN && got != unix.EINTR
+	}); err != nil {
+		return nil, err
+	}
+	if got != nil {
+		return nil, os.NewSyscallError("recvmsg", got)
 	}
 	messages, err := unix.ParseSocketControlMessage(oob[:n])
 	if err != nil {
