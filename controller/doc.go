@@ -2,7 +2,8 @@
 // shared views of the API, with a back-off after errors and panics contained. The built-in
 // controllers of Kubernetes are written on it, one package each: controller/deployment,
 // controller/replicaset, controller/endpointslice, controller/namespace,
-// controller/garbagecollector and controller/serviceaccount; controller/builtin runs them all.
+// controller/garbagecollector, controller/serviceaccount, controller/nodelifecycle,
+// controller/tainteviction and controller/podgc; controller/builtin runs them all.
 //
 // A controller needs a Reconciler and the Sources whose changes lead to a reconcile. New makes one
 // that stands alone; a Group runs several that share their views.
