@@ -35,12 +35,12 @@ func FuzzRequest(f *testing.F) {
 		r := httptest.NewRequest("GET", "/", strings.NewReader(body))
 		u, err := url.ParseRequestURI(path)
 		if err != nil || !strings.HasPrefix(path, "/") || strings.Contains(path, "/log") {
-			t.Skip()
+			return // no request, or one that goes on to a kubelet
 		}
 		query := u.Query()
 		query.Set("timeoutSeconds", "0")
 		if query.Has("watch") || strings.Contains(path, "/watch") {
-			t.Skip() // would wait for changes
+			return // would wait for changes
 		}
 		u.RawQuery = query.Encode()
 		r.Method, r.URL = method, u
