@@ -78,27 +78,37 @@ func (a *Applier) Apply(ctx context.Context, rules *proxy.Ruleset, full bool) er
 	if err != nil {
 		return err
 	}
-	a.applySysctls(rules)
 	if f.have == nil {
-		if f.have, err = f.list(rules.Prefix); err != nil {
-			f.have = nil
+		if err := a.look(f, rules.Prefix); err != nil {
 			return fmt.Errorf("proxy/iptables: look for earlier rules: %w", err)
 		}
 		full = true
 	}
+	rules = a.sysctls.note(rules)
 	steps := diff(f.have, f.last, rules, full)
 	f.last = nil
 	if err := f.perform(ctx, steps); err != nil {
 		return fmt.Errorf("proxy/iptables: %w", err)
 	}
 	f.last = rules
-	if !full {
-		return nil
+	if full {
+		if err := f.ensureJumps(rules); err != nil {
+			f.have, f.last = nil, nil
+			return fmt.Errorf("proxy/iptables: %w", err)
+		}
 	}
-	if err := f.ensureJumps(rules); err != nil {
-		f.have, f.last = nil, nil
-		return fmt.Errorf("proxy/iptables: %w", err)
+	a.applySysctls(rules) // last: some of the rules keep others from using them
+	return nil
+}
+
+// look finds out what an earlier program left, or another one did.
+func (a *Applier) look(f *family, prefix string) error {
+	have, err := f.list(prefix)
+	if err != nil {
+		return err
 	}
+	f.have = have
+	a.sysctls.recall(have, prefix)
 	return nil
 }
 
@@ -169,7 +179,13 @@ func (a *Applier) Remove(ctx context.Context, prefix string) error {
 		if err != nil {
 			continue // nothing of a family whose programs are not here
 		}
-		if err := f.removeAll(ctx, prefix); err != nil && first == nil {
+		if f.have == nil {
+			err = a.look(f, prefix)
+		}
+		if err == nil {
+			err = f.removeAll(ctx, prefix)
+		}
+		if err != nil && first == nil {
 			first = fmt.Errorf("proxy/iptables: %s: %w", fam, err)
 		}
 	}
@@ -180,11 +196,6 @@ func (a *Applier) Remove(ctx context.Context, prefix string) error {
 }
 
 func (f *family) removeAll(ctx context.Context, prefix string) (err error) {
-	if f.have == nil {
-		if f.have, err = f.list(prefix); err != nil {
-			return err
-		}
-	}
 	if f.have.empty() {
 		return nil
 	}

@@ -1,11 +1,14 @@
 package iptables
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/inboard/inboard/proxy"
@@ -15,6 +18,53 @@ import (
 type sysctls struct {
 	root   string
 	before map[string]string
+}
+
+// settings are all that rules ask for.
+var settings = []string{
+	"net/ipv4/conf/all/route_localnet", "net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables",
+}
+
+// noteChain names a chain, empty and unused, that tells the next program what a setting was, should this
+// one be killed: without its rules, route_localnet lets neighbours connect to loopback addresses.
+func noteChain(prefix, setting string) string {
+	sum := sha256.Sum256([]byte(setting))
+	return fmt.Sprintf("%sWAS-%x-", prefix, sum[:3])
+}
+
+// note returns rules with the chains that tell of settings that are going to change, or have been.
+func (s *sysctls) note(rules *proxy.Ruleset) *proxy.Ruleset {
+	var notes []proxy.Chain
+	for _, want := range rules.Sysctls {
+		old, ok := s.before[want.Name]
+		if b, err := os.ReadFile(filepath.Join(s.root, want.Name)); !ok && err == nil {
+			old = strings.TrimSpace(string(b))
+			ok = old != want.Value
+		}
+		if _, err := strconv.ParseUint(old, 10, 8); ok && err == nil {
+			notes = append(notes, proxy.Chain{Name: noteChain(rules.Prefix, want.Name) + old})
+		}
+	}
+	i := slices.IndexFunc(rules.Tables, func(t proxy.Table) bool { return t.Name == "filter" })
+	if len(notes) == 0 || i < 0 {
+		return rules
+	}
+	noted := *rules
+	noted.Tables = slices.Clone(rules.Tables)
+	noted.Tables[i].Chains = slices.Concat(notes, rules.Tables[i].Chains)
+	return &noted
+}
+
+// recall reads the notes of a program that was killed.
+func (s *sysctls) recall(have state, prefix string) {
+	for _, setting := range settings {
+		for chain := range have["filter"] {
+			old, ok := strings.CutPrefix(chain, noteChain(prefix, setting))
+			if _, known := s.before[setting]; ok && !known {
+				s.before[setting] = old
+			}
+		}
+	}
 }
 
 // set changes a setting, unless it is as it should be.
