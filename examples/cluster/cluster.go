@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/validation"
+
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/apiserver/client/rest"
@@ -44,11 +46,12 @@ type cluster struct {
 // run runs the cluster until ctx ends or a part of it fails.
 func run(ctx context.Context, o *options, r *report) error {
 	c := &cluster{options: o, report: r, log: logger(o), kubeletAPI: apiserver.NewPipe(), failed: make(chan error, 1)}
-	if err := c.prepare(); err != nil {
+	removeHome, err := c.makeHome()
+	if err != nil {
 		return err
 	}
-	if o.dir == "" {
-		defer os.RemoveAll(c.home)
+	if err := c.prepare(); err != nil {
+		return errors.Join(err, removeHome())
 	}
 	// The API ends after the others, so that they can say good-bye; the store after the API.
 	apiCtx, stopAPI := context.WithCancel(context.WithoutCancel(ctx))
@@ -72,12 +75,12 @@ func run(ctx context.Context, o *options, r *report) error {
 	c.parts.Wait()
 	stopAPI()
 	api.Wait()
-	err = errors.Join(err, closeStore())
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	err = errors.Join(err, closeStore(), removeHome())
 	if ctx.Err() != nil {
 		c.say("\nstopped in %s", took(from))
-	}
-	if errors.Is(err, context.Canceled) {
-		return nil
 	}
 	return err
 }
@@ -90,24 +93,17 @@ func logger(o *options) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 }
 
-// prepare finds the state directory, the node's name and address.
-func (c *cluster) prepare() (err error) {
+// prepare finds the node's name and address, and the kubeconfig's place.
+func (c *cluster) prepare() error {
 	if c.node == "" {
 		name, err := os.Hostname()
 		if err != nil {
 			return fmt.Errorf("this host has no name: give one with -node-name: %w", err)
 		}
 		c.node = strings.ToLower(name)
-	}
-	if c.home = c.dir; c.dir == "" {
-		if c.home, err = os.MkdirTemp("", "inboard-"); err != nil {
-			return fmt.Errorf("no temporary directory: %w", err)
+		if wrong := validation.IsDNS1123Subdomain(c.node); len(wrong) > 0 {
+			return fmt.Errorf("this host's name %q can't be a node's: give one with -node-name: %s", c.node, wrong[0])
 		}
-	} else if err := os.MkdirAll(c.dir, 0o700); err != nil {
-		return fmt.Errorf("-dir: %w", err)
-	}
-	if c.home, err = filepath.Abs(c.home); err != nil {
-		return err
 	}
 	if c.kubeconfigPath = c.kubeconfig; c.kubeconfigPath == "" {
 		c.kubeconfigPath = filepath.Join(c.home, "kubeconfig")

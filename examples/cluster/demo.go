@@ -101,14 +101,15 @@ func serveHTTP(ctx context.Context, ln net.Listener, h http.Handler) error {
 	return nil
 }
 
-// ensure creates obj, or brings the one that exists up to date.
+// ensure creates obj, or brings the one that exists up to date. It looks first: creating a service again
+// fails for its node port, which is taken, not for its name.
 func ensure[T client.Object](ctx context.Context, c client.Interface, obj T, update func(old, new T)) error {
 	typed := client.For[T](c)
-	_, err := typed.Create(ctx, obj)
-	if !apierrors.IsAlreadyExists(err) {
+	old, err := typed.Get(ctx, obj.GetNamespace(), obj.GetName())
+	if apierrors.IsNotFound(err) {
+		_, err = typed.Create(ctx, obj)
 		return err
 	}
-	old, err := typed.Get(ctx, obj.GetNamespace(), obj.GetName())
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,8 @@ const (
 
 var allComponents = []string{apiServer, theSched, controllers, theKubelet, theProxy}
 
+const defaultServices = "10.96.0.0/16"
+
 // options are what the flags say.
 type options struct {
 	dir, listen, kubeconfig string
@@ -52,7 +54,7 @@ func parse(args []string, usage io.Writer) (*options, error) {
 	components := fs.String("components", strings.Join(allComponents, ","), "what to run; the store comes with the apiserver")
 	fs.StringVar(&o.runtime, "runtime", "runc", "how containers run: runc, or process (no root needed, no isolation)")
 	fs.StringVar(&o.node, "node-name", "", "name of this node (default: the host's name)")
-	services := fs.String("service-cidr", "10.96.0.0/16", "addresses of services")
+	services := fs.String("service-cidr", defaultServices, "addresses of services")
 	pods := fs.String("pod-cidr", "", "addresses of pods (default 10.244.0.0/16; with -runtime process 127.64.0.0/16)")
 	fs.Func("registry-mirror", "`host=URL`: ask URL in place of the registry host (repeatable)", o.addMirror)
 	fs.BoolVar(&o.demo, "demo", true, "deploy three web servers and a service")
@@ -92,8 +94,21 @@ func (o *options) parseRanges(services, pods string) (err error) {
 	if o.pods, err = netip.ParsePrefix(pods); err != nil {
 		return fmt.Errorf("-pod-cidr: %w", err)
 	}
+	if err := cmp.Or(checkRange("-service-cidr", o.services), checkRange("-pod-cidr", o.pods)); err != nil {
+		return err
+	}
 	if o.services.Overlaps(o.pods) {
 		return fmt.Errorf("-service-cidr %s and -pod-cidr %s overlap: choose others", o.services, o.pods)
+	}
+	return nil
+}
+
+func checkRange(flag string, p netip.Prefix) error {
+	switch {
+	case !p.Addr().Is4() || p.Bits() < 8 || p.Bits() > 29:
+		return fmt.Errorf("%s %s: want an IPv4 range from /8 to /29", flag, p)
+	case p != p.Masked():
+		return fmt.Errorf("%s %s has host bits set; did you mean %s?", flag, p, p.Masked())
 	}
 	return nil
 }

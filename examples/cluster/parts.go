@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"net"
 	"net/netip"
@@ -50,6 +51,7 @@ func (c *cluster) startParts(ctx context.Context) error {
 		}
 		c.part(p.name, from, "%s", about)
 	}
+	c.sweepHomes()
 	if c.left != "" {
 		c.say("  left out: %s", c.left)
 	}
@@ -132,9 +134,19 @@ func (c *cluster) newProxy() (part, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	p, err := proxy.New(proxy.Config{Client: c.as("system:kube-proxy"), Applier: applier, NodeName: c.node,
+	p, err := proxy.New(proxy.Config{Client: c.as("system:kube-proxy"), Applier: applier, NodeName: c.node, Instance: c.instance(),
 		ClusterCIDRs: []netip.Prefix{c.pods}, ServiceCIDRs: []netip.Prefix{c.services}, Logger: c.log})
 	return p, fmt.Sprintf("services in %s", c.services), err
+}
+
+// instance is the prefix of the proxy's rules: clusters beside each other have services in different ranges,
+// and one that follows a killed one in its range takes its rules over.
+func (c *cluster) instance() string {
+	if c.services.String() == defaultServices {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(c.services.String()))
+	return fmt.Sprintf("INB%X", sum[:2])
 }
 
 // hints prints what to type next.

@@ -64,14 +64,15 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 }
 
 // cluster start ARGS... starts the program and waits until it is up; cluster stop presses Ctrl-C, which
-// must end it with nothing wrong; cluster kill pulls the plug.
+// must end it with nothing wrong; cluster kill pulls the plug. As in a terminal, Ctrl-C goes to the whole
+// process group, so also to the programs that the cluster is just running.
 func cmdCluster(ts *testscript.TestScript, neg bool, args []string) {
 	s := of(ts)
 	switch args[0] {
 	case "start":
 		ts.Check(s.start(ts, args[1:], nil))
 	case "stop":
-		ts.Check(s.cluster.Process.Signal(os.Interrupt))
+		ts.Check(syscall.Kill(-s.cluster.Process.Pid, syscall.SIGINT))
 		ts.Check(s.wait())
 	case "kill":
 		ts.Check(s.cluster.Process.Kill())
@@ -101,7 +102,7 @@ func (s *story) start(ts *testscript.TestScript, args []string, as *syscall.Cred
 	}
 	cmd := exec.Command(program, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = ts.Getenv("WORK"), out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as, Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return err
 	}
