@@ -72,15 +72,14 @@ func (p *pulse) node(node *corev1.Node, now time.Time) {
 	see(p.heartbeats, node.Name, said, now)
 }
 
-// lease notes what a lease shows, and tells whether that is new.
-func (p *pulse) lease(lease *coordinationv1.Lease, now time.Time) bool {
+// lease notes what a lease shows.
+func (p *pulse) lease(lease *coordinationv1.Lease, now time.Time) {
 	if lease.Spec.RenewTime == nil {
-		return false
+		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	see(p.leases, lease.Name, lease.Spec.RenewTime.Time, now)
-	return p.leases[lease.Name].seen.Equal(now)
 }
 
 func (p *pulse) forgetNode(name string) {
@@ -95,13 +94,18 @@ func (p *pulse) forgetLease(name string) {
 	delete(p.leases, name)
 }
 
-// last returns when the node's newest sign of life was seen, and false for a node never seen.
-func (p *pulse) last(name string) (time.Time, bool) {
+// left returns how much of its grace period a node has left since its newest sign of life; all of it
+// for one that was never seen.
+func (p *pulse) left(name string, grace time.Duration) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	heartbeat, ok := p.heartbeats[name]
-	if lease := p.leases[name]; lease.seen.After(heartbeat.seen) {
-		return lease.seen, ok
+	if !ok {
+		return grace
 	}
-	return heartbeat.seen, ok
+	seen := heartbeat.seen
+	if lease := p.leases[name]; lease.seen.After(seen) {
+		seen = lease.seen
+	}
+	return time.Until(seen.Add(grace))
 }

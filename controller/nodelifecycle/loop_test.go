@@ -2,16 +2,21 @@ package nodelifecycle_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
@@ -29,7 +34,10 @@ type world struct {
 	pods   client.Typed[*corev1.Pod]
 }
 
-func inWorld(t *testing.T, f func(w *world)) {
+func inWorld(t *testing.T, f func(w *world)) { inWorldOver(t, nil, f) }
+
+// inWorldOver is inWorld with a client that wrap, when not nil, changes for the controller.
+func inWorldOver(t *testing.T, wrap func(client.Interface) client.Interface, f func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		st, err := store.Open(store.Config{})
 		if err != nil {
@@ -44,6 +52,9 @@ func inWorld(t *testing.T, f func(w *world)) {
 		admin := server.Client(apiserver.Identity{User: "admin", Groups: []string{apiserver.GroupMasters}})
 		w := &world{T: t, c: admin, nodes: client.For[*corev1.Node](admin),
 			leases: client.For[*coordinationv1.Lease](admin), pods: client.For[*corev1.Pod](admin)}
+		if wrap != nil {
+			c = wrap(c)
+		}
 		g, err := nodelifecycle.New(nodelifecycle.Config{Client: c})
 		if err != nil {
 			t.Fatal(err)
@@ -255,6 +266,43 @@ func TestEvictionsAreSpread(t *testing.T) {
 		if got := evicting(); got != 1 {
 			t.Errorf("%d nodes are evicting just after one is ready, want 1", got)
 		}
+	})
+}
+
+// blind sees no change of leases, and may not read them while broken.
+type blind struct {
+	client.Interface
+	broken atomic.Bool
+}
+
+func (b *blind) Watch(ctx context.Context, ref client.Ref, opts metav1.ListOptions) (watch.Interface, error) {
+	if ref.Resource != "leases" {
+		return b.Interface.Watch(ctx, ref, opts)
+	}
+	return watch.NewFake(), nil
+}
+
+func (b *blind) Get(ctx context.Context, ref client.Ref, opts metav1.GetOptions) (runtime.Object, error) {
+	if ref.Resource == "leases" && b.broken.Load() {
+		return nil, apierrors.NewInternalError(errors.New("the disk is full"))
+	}
+	return b.Interface.Get(ctx, ref, opts)
+}
+
+// TestNobodyIsCondemnedByAStaleView: the lease itself is looked at first, and when it can't be read
+// nothing happens.
+func TestNobodyIsCondemnedByAStaleView(t *testing.T) {
+	b := &blind{}
+	inWorldOver(t, func(c client.Interface) client.Interface { b.Interface = c; return b }, func(w *world) {
+		w.join("a", corev1.ConditionTrue)
+		w.live(10*time.Minute, "a")
+		w.want("a", "True")
+		b.broken.Store(true)
+		w.live(10 * time.Minute)
+		w.want("a", "True")
+		b.broken.Store(false)
+		time.Sleep(2 * time.Minute)
+		w.want("a", "Unknown unreachable:NoSchedule")
 	})
 }
 

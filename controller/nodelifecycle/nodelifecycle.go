@@ -193,19 +193,17 @@ func (r *reconciler) Reconcile(ctx context.Context, key controller.Key) (control
 	if !ok {
 		return controller.Result{}, nil
 	}
-	node, untilSilent, err := r.listen(ctx, node)
-	if err != nil {
-		return controller.Result{}, err
-	}
-	var failure error
+	var errs [3]error
+	var untilSilent, untilTaint time.Duration
+	node, untilSilent, errs[0] = r.listen(ctx, node)
 	if statusOf(node, corev1.NodeReady) == corev1.ConditionUnknown {
-		failure = r.markPods(ctx, node)
+		errs[1] = r.markPods(ctx, node)
 	}
-	untilTaint, err := r.taint(ctx, node)
+	untilTaint, errs[2] = r.taint(ctx, node)
 	if untilTaint > 0 && (untilSilent == 0 || untilTaint < untilSilent) {
 		untilSilent = untilTaint
 	}
-	return controller.Result{After: untilSilent}, errors.Join(failure, err)
+	return controller.Result{After: untilSilent}, errors.Join(errs[:]...)
 }
 
 // tell records that a node came or went.
@@ -235,15 +233,15 @@ func (r *reconciler) listen(ctx context.Context, node *corev1.Node) (*corev1.Nod
 	if status == "" {
 		grace = r.cfg.StartupGracePeriod
 	}
-	last, ok := r.pulse.last(node.Name)
-	if !ok {
-		return node, 0, nil // gone meanwhile
+	wait := r.pulse.left(node.Name, grace)
+	if wait <= 0 {
+		if err := r.askLease(ctx, node.Name); err != nil {
+			return node, 0, err
+		}
+		wait = r.pulse.left(node.Name, grace)
 	}
-	if wait := time.Until(last.Add(grace)); wait > 0 {
+	if wait > 0 {
 		return node, wait, nil
-	}
-	if alive, err := r.askLease(ctx, node.Name); alive || err != nil {
-		return node, grace, err
 	}
 	next := node.DeepCopy()
 	next.Status.Conditions = Silent(node, metav1.Now())
@@ -252,7 +250,7 @@ func (r *reconciler) listen(ctx context.Context, node *corev1.Node) (*corev1.Nod
 		return node, 0, nil
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("mark node %s unknown: %w", node.Name, err)
+		return node, 0, fmt.Errorf("mark node %s unknown: %w", node.Name, err)
 	}
 	if status == corev1.ConditionTrue {
 		r.events.Eventf(node, corev1.EventTypeNormal, "NodeNotReady", "Node %s status is now: NodeNotReady", node.Name)
@@ -262,15 +260,16 @@ func (r *reconciler) listen(ctx context.Context, node *corev1.Node) (*corev1.Nod
 
 // askLease looks at the lease itself before a node is given up: a view that trails, as after an outage
 // of the API server, must not condemn nodes that live.
-func (r *reconciler) askLease(ctx context.Context, name string) (bool, error) {
+func (r *reconciler) askLease(ctx context.Context, name string) error {
 	lease, err := client.For[*coordinationv1.Lease](r.client).Get(ctx, corev1.NamespaceNodeLease, name)
 	if apierrors.IsNotFound(err) {
-		return false, nil
+		return nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("look at the lease of node %s: %w", name, err)
+		return fmt.Errorf("look at the lease of node %s: %w", name, err)
 	}
-	return r.pulse.lease(lease, time.Now()), nil
+	r.pulse.lease(lease, time.Now())
+	return nil
 }
 
 // taint writes the taints that the node should have. A wait is the time until a NoExecute taint
