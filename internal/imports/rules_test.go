@@ -72,6 +72,8 @@ var rules = []rule{
 	{pkg: "proxy/iptables", may: []string{"github.com/coreos/go-iptables/iptables", "github.com/vishvananda/netlink", "golang.org/x/sys/unix"}, own: []string{"proxy"},
 		why: "the only importer of go-iptables"},
 
+	{pkg: "internal/apitest", own: []string{"store", "apiserver", "apiserver/client", "apiserver/kinds", "apiserver/pki"},
+		why: "the server of other packages' tests; only tests import it"},
 	{pkg: "internal/events", may: machinery, own: []string{"apiserver/client"}, why: "components record events through the contract"},
 	{pkg: "internal/selfimage", may: []string{"github.com/google/go-containerregistry/..."}, why: "images of the running program, for demos and tests"},
 	{pkg: "internal/imports", why: "go list is all it needs"},
@@ -101,6 +103,6 @@ var banned = []struct {
 	{dep: "github.com/opencontainers/runc/...", except: []string{"kubelet/runc", "examples/..."}, why: "only kubelet/runc needs libcontainer"},
 	{dep: "github.com/coreos/go-iptables/...", except: []string{"proxy/iptables", "examples/..."}, why: "only proxy/iptables needs it"},
 	// hashicorp/raft itself brings it.
-	{dep: "testing", except: []string{"store/storetest", "store/raft", "apiserver/client/clienttest", "kubelet/kubelettest/...", "examples/..."},
+	{dep: "testing", except: []string{"store/storetest", "store/raft", "apiserver/client/clienttest", "kubelet/kubelettest/...", "internal/apitest", "examples/..."},
 		why: "programs don't link test code"},
 }
