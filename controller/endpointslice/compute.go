@@ -130,6 +130,9 @@ func (s State) group(family discoveryv1.AddressType) map[string]*wanted {
 	return groups
 }
 
+// addressOf returns the address that the service's clients reach a pod at, empty when there is none. The
+// API takes no slice with an address that means another machine to each client, and one such pod must not
+// keep the others from being reached.
 func addressOf(pod *corev1.Pod, family discoveryv1.AddressType) string {
 	ips := []string{pod.Status.PodIP}
 	for _, ip := range pod.Status.PodIPs {
@@ -137,11 +140,15 @@ func addressOf(pod *corev1.Pod, family discoveryv1.AddressType) string {
 	}
 	for _, text := range ips {
 		ip, err := netip.ParseAddr(text)
-		if err == nil && ip.Is6() == (family == discoveryv1.AddressTypeIPv6) {
+		if err == nil && ip.Is6() == (family == discoveryv1.AddressTypeIPv6) && reachable(ip) {
 			return text
 		}
 	}
 	return ""
+}
+
+func reachable(ip netip.Addr) bool {
+	return !ip.IsUnspecified() && !ip.IsLoopback() && !ip.IsLinkLocalUnicast() && !ip.IsLinkLocalMulticast()
 }
 
 // endpoint describes one pod. Terminating pods serve on as long as they are ready.
