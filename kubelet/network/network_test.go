@@ -357,12 +357,12 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-// TestCtrlCSparesRules has programs of iptables run where Ctrl-C in a terminal does not reach them: in
-// process groups of their own.
+// TestCtrlCSparesRules has programs of iptables run where Ctrl-C in a terminal does not reach them, in
+// process groups of their own; one that it has hit before is run again.
 func TestCtrlCSparesRules(t *testing.T) {
 	needRoot(t)
 	dir := t.TempDir()
-	script := "#!/bin/sh\necho $$ $(cut -d' ' -f5 /proc/$$/stat)\n"
+	script := "#!/bin/sh\n[ -e $0.hit ] || { touch $0.hit; kill -INT $$; }\necho $$ $(cut -d' ' -f5 /proc/$$/stat)\n"
 	if err := os.WriteFile(filepath.Join(dir, "iptables-save"), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}

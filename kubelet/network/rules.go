@@ -189,27 +189,45 @@ func (n *Network) restore(script string) error {
 	return err
 }
 
-// run runs a program of iptables in the host's namespace.
-func (n *Network) run(program, stdin string, args ...string) (string, error) {
+// runTries is how often a program is run that a signal ends.
+const runTries = 5
+
+// run runs a program of iptables in the host's namespace. Ctrl-C in a terminal goes to the whole process
+// group, when rules are still to be removed: programs get a group of their own, and are run again when
+// they were hit before they had it.
+func (n *Network) run(program, stdin string, args ...string) (out string, err error) {
 	path, err := lookup(program)
 	if err != nil {
 		return "", err
 	}
+	for range runTries {
+		out, err = n.runOnce(path, stdin, args...)
+		exit := (*exec.ExitError)(nil)
+		if !errors.As(err, &exit) || exit.Exited() {
+			break
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", program, err)
+	}
+	return out, nil
+}
+
+func (n *Network) runOnce(path, stdin string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), rulesTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
 	cmd.WaitDelay = time.Second
-	// Ctrl-C in a terminal goes to the whole process group; the rules are still to be removed then.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	// A process belongs to the namespace of the thread that starts it.
-	err = n.host.do(cmd.Start)
+	err := n.host.do(cmd.Start)
 	if err == nil {
 		err = cmd.Wait()
 	}
 	if err != nil {
-		return "", fmt.Errorf("%s: %w: %s", program, err, strings.TrimSpace(stderr.String()))
+		return "", fmt.Errorf("%w: %s", err, strings.TrimSpace(stderr.String()))
 	}
 	return stdout.String(), nil
 }
