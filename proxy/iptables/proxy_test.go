@@ -21,16 +21,6 @@ import (
 	"github.com/inboard/inboard/store"
 )
 
-func newAPI(t testing.TB) client.Interface {
-	t.Helper()
-	st, err := store.Open(store.Config{})
-	must(t, err)
-	t.Cleanup(func() { _ = st.Close() })
-	s, err := apiserver.New(apiserver.Config{Store: st, Kinds: kinds.All()})
-	must(t, err)
-	return s.Client(apiserver.Identity{User: "admin", Groups: []string{apiserver.GroupMasters}})
-}
-
 func createService(t testing.TB, api client.Interface, name string, nodePort int32) *corev1.Service {
 	t.Helper()
 	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}

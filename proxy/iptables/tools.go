@@ -57,7 +57,9 @@ func find(f proxy.Family) (*tools, error) {
 		return nil, fmt.Errorf("%s does not work: %w", command, err)
 	}
 	t := &tools{ipt: commands{ipt}, restore: restore}
-	if out, err := exec.Command(command, "--version").Output(); err == nil && strings.Contains(string(out), "nf_tables") {
+	var version []byte
+	err = again(func() (err error) { version, err = exec.Command(command, "--version").Output(); return err })
+	if err == nil && strings.Contains(string(version), "nf_tables") {
 		t.batch = nftBatch
 	}
 	return t, nil
@@ -98,12 +100,16 @@ func (t *tools) run(ctx context.Context, text []byte) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, t.restore, "--noflush", "-w", fmt.Sprint(lockSeconds))
 	var stderr bytes.Buffer
-	cmd.Stdin, cmd.Stderr, cmd.WaitDelay = bytes.NewReader(text), &stderr, time.Second
-	// Ctrl-C in a terminal goes to the whole process group; the rules are still to be removed then.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Run(); err != nil {
+	err := again(func() error {
+		stderr.Reset()
+		cmd := exec.CommandContext(ctx, t.restore, "--noflush", "-w", fmt.Sprint(lockSeconds))
+		cmd.Stdin, cmd.Stderr, cmd.WaitDelay = bytes.NewReader(text), &stderr, time.Second
+		// Ctrl-C in a terminal goes to the whole process group; the rules are still to be removed then.
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		return cmd.Run()
+	})
+	if err != nil {
 		return restoreError(filepath.Base(t.restore), err, stderr.String(), text)
 	}
 	return nil
