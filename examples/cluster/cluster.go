@@ -75,7 +75,8 @@ func run(ctx context.Context, o *options, r *report) error {
 	c.parts.Wait()
 	stopAPI()
 	api.Wait()
-	if errors.Is(err, context.Canceled) {
+	if err != nil && ctx.Err() != nil { // what starts is broken off by Ctrl-C, each part in its way
+		c.log.Debug("broken off", "error", err)
 		err = nil
 	}
 	err = errors.Join(err, closeStore(), removeHome())
