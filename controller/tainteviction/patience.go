@@ -4,7 +4,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	corev1helpers "k8s.io/component-helpers/scheduling/corev1"
 )
 
 // Patience returns how long a pod with the given tolerations stays on a node with the given taints,
@@ -34,24 +33,20 @@ func Patience(taints []corev1.Taint, tolerations []corev1.Toleration) (d time.Du
 // maxSeconds keeps durations from overflowing; it is about 30 years.
 const maxSeconds = 1_000_000_000
 
-// match returns the first toleration that tolerates the taint.
+// match returns the first toleration that tolerates the taint. Numbers are not compared (operators Lt
+// and Gt), which is alpha and off in Kubernetes 1.37.
 func match(tolerations []corev1.Toleration, t *corev1.Taint) (corev1.Toleration, bool) {
 	for i := range tolerations {
-		if tolerates(tolerations[i:i+1], t) {
+		if quietly(tolerations[i].ToleratesTaint, t) {
 			return tolerations[i], true
 		}
 	}
 	return corev1.Toleration{}, false
 }
 
-// tolerates does not compare numbers (operators Lt and Gt), which is alpha and off in Kubernetes 1.37.
-func tolerates(tolerations []corev1.Toleration, t *corev1.Taint) bool {
-	return quietly(corev1helpers.TolerationsTolerateTaint, tolerations, t)
-}
-
 // quietly calls f with the zero logger, which discards. The type of the logger is inferred, so that
 // its package need not be imported.
-func quietly[L any](f func(L, []corev1.Toleration, *corev1.Taint, bool) bool, ts []corev1.Toleration, t *corev1.Taint) bool {
+func quietly[L any](f func(L, *corev1.Taint, bool) bool, t *corev1.Taint) bool {
 	var none L
-	return f(none, ts, t, false)
+	return f(none, t, false)
 }
