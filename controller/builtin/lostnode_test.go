@@ -42,7 +42,10 @@ func (m *machines) join(name string) {
 	m.Helper()
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	node.Spec.Taints = []corev1.Taint{{Key: corev1.TaintNodeNotReady, Effect: corev1.TaintEffectNoSchedule}}
-	node, err := m.nodes.Create(m.Context(), node)
+	_, err := m.nodes.Create(m.Context(), node)
+	m.must(err)
+	synctest.Wait()
+	node, err = m.nodes.Get(m.Context(), "", name)
 	m.must(err)
 	node.Status.Allocatable = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("4"),
 		corev1.ResourceMemory: resource.MustParse("8Gi"), corev1.ResourcePods: resource.MustParse("110")}
@@ -53,6 +56,7 @@ func (m *machines) join(name string) {
 	_, err = m.leases.Create(m.Context(), &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: corev1.NamespaceNodeLease, Name: name}})
 	m.must(err)
 	m.alive[name] = true
+	synctest.Wait()
 }
 
 // live lets time pass, second by second, in which the machines that are plugged in do their work.

@@ -95,6 +95,7 @@ func (w *world) join(name string, status corev1.ConditionStatus, taints ...corev
 // post posts the node's status, as its kubelet would.
 func (w *world) post(name string, status corev1.ConditionStatus) {
 	w.Helper()
+	synctest.Wait() // a write of the controller's would be a conflict
 	node, err := w.nodes.Get(w.Context(), "", name)
 	w.must(err)
 	pressure := func(t corev1.NodeConditionType) corev1.NodeCondition {
