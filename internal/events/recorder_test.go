@@ -2,7 +2,6 @@ package events_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 
@@ -10,37 +9,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
-	"github.com/inboard/inboard/apiserver/kinds"
+	"github.com/inboard/inboard/internal/apitest"
 	"github.com/inboard/inboard/internal/events"
-	"github.com/inboard/inboard/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-func openAPI(t *testing.T) client.Interface {
-	t.Helper()
-	st, err := store.Open(store.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := apiserver.New(apiserver.Config{Store: st, Kinds: kinds.All()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	<-s.Ready()
-	t.Cleanup(func() {
-		cancel()
-		if err := errors.Join(<-done, st.Close()); err != nil {
-			t.Error(err)
-		}
-	})
-	return s.Client(apiserver.Identity{User: "test", Groups: []string{apiserver.GroupMasters}})
-}
 
 // record records with a recorder that runs until all is written.
 func record(t *testing.T, c client.Interface, do func(*events.Recorder)) []*corev1.Event {
@@ -67,7 +41,7 @@ func pod() *corev1.Pod {
 }
 
 func TestEvent(t *testing.T) {
-	got := record(t, openAPI(t), func(r *events.Recorder) {
+	got := record(t, apitest.Open(t).Admin(), func(r *events.Recorder) {
 		r.Eventf(events.FieldPath(pod(), "spec.containers{web}"), "Normal", "Started", "Started container %s", "web")
 	})
 	if len(got) != 1 {
@@ -83,7 +57,7 @@ func TestEvent(t *testing.T) {
 }
 
 func TestRepeatsAreCounted(t *testing.T) {
-	got := record(t, openAPI(t), func(r *events.Recorder) {
+	got := record(t, apitest.Open(t).Admin(), func(r *events.Recorder) {
 		for range 5 {
 			r.Event(pod(), "Warning", "BackOff", "Back-off restarting")
 		}
@@ -99,7 +73,7 @@ func TestRepeatsAreCounted(t *testing.T) {
 }
 
 func TestClusterScopedAndNil(t *testing.T) {
-	got := record(t, openAPI(t), func(r *events.Recorder) {
+	got := record(t, apitest.Open(t).Admin(), func(r *events.Recorder) {
 		r.Event(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-a"}}, "Normal", "Starting", "Starting kubelet.")
 	})
 	if len(got) != 1 || got[0].InvolvedObject.Kind != "Node" || got[0].Namespace != "default" {
@@ -112,7 +86,7 @@ func TestClusterScopedAndNil(t *testing.T) {
 
 // TestBounded records more than the queue holds: nothing blocks, and the rest is written.
 func TestBounded(t *testing.T) {
-	got := record(t, openAPI(t), func(r *events.Recorder) {
+	got := record(t, apitest.Open(t).Admin(), func(r *events.Recorder) {
 		for i := range 5000 {
 			r.Eventf(pod(), "Normal", "Many", "number %d", i)
 		}
