@@ -18,13 +18,11 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/apiserver/client/replica"
-	"github.com/inboard/inboard/apiserver/kinds"
 	"github.com/inboard/inboard/controller"
 	"github.com/inboard/inboard/controller/builtin"
-	"github.com/inboard/inboard/store"
+	"github.com/inboard/inboard/internal/apitest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -39,35 +37,25 @@ type world struct {
 // newWorld starts everything; wrap, when not nil, changes the client that the controllers get.
 func newWorld(t testing.TB, wrap func(client.Interface) client.Interface) *world {
 	t.Helper()
-	return newWorldOver(t, func(_ *apiserver.Server, c client.Interface) client.Interface {
+	return newWorldOver(t, func(api *apitest.Server) client.Interface {
 		if wrap != nil {
-			return wrap(c)
+			return wrap(api.Admin())
 		}
-		return c
+		return api.Admin()
 	})
 }
 
 // newWorldOver starts everything; over makes the client that the controllers get.
-func newWorldOver(t testing.TB, over func(*apiserver.Server, client.Interface) client.Interface) *world {
+func newWorldOver(t testing.TB, over func(*apitest.Server) client.Interface) *world {
 	t.Helper()
-	st, err := store.Open(store.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = st.Close() })
-	server, err := apiserver.New(apiserver.Config{Store: st, Kinds: kinds.All()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := server.Client(apiserver.Identity{User: "admin", Groups: []string{apiserver.GroupMasters}})
-	w := &world{TB: t, ctx: t.Context(), c: c}
-	w.namespace("default")
-	g, err := builtin.New(builtin.Config{Client: over(server, c), RootCA: []byte("PEM")})
+	api := apitest.Open(t)
+	w := &world{TB: t, ctx: t.Context(), c: api.Admin()}
+	g, err := builtin.New(builtin.Config{Client: over(api), RootCA: []byte("PEM")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.run(g)
-	w.run(newKubelet(t, c))
+	w.run(newKubelet(t, w.c))
 	return w
 }
 

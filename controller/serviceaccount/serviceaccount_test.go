@@ -13,34 +13,17 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
-	"github.com/inboard/inboard/apiserver/kinds"
 	"github.com/inboard/inboard/controller/serviceaccount"
-	"github.com/inboard/inboard/store"
+	"github.com/inboard/inboard/internal/apitest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// newClient returns a client of an API server in memory.
-func newClient(t *testing.T) client.Interface {
-	t.Helper()
-	st, err := store.Open(store.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = st.Close() })
-	server, err := apiserver.New(apiserver.Config{Store: st, Kinds: kinds.All()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return server.Client(apiserver.Identity{User: "admin", Groups: []string{apiserver.GroupMasters}})
-}
-
 // TestNamespacesKeepWhatTheyNeed: both objects are made, and made anew or mended when someone
 // deletes or changes them.
 func TestNamespacesKeepWhatTheyNeed(t *testing.T) {
-	c := newClient(t)
+	c := apitest.Open(t).Admin()
 	g, err := serviceaccount.New(serviceaccount.Config{Client: c, RootCA: []byte("PEM")})
 	if err != nil {
 		t.Fatal(err)
