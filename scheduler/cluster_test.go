@@ -16,11 +16,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
-	"github.com/inboard/inboard/apiserver/kinds"
+	"github.com/inboard/inboard/internal/apitest"
 	"github.com/inboard/inboard/scheduler"
-	"github.com/inboard/inboard/store"
 )
 
 // cluster is an API server in memory, and what tests do with it.
@@ -31,20 +29,7 @@ type cluster struct {
 
 func newCluster(t testing.TB) *cluster {
 	t.Helper()
-	st, err := store.Open(store.Config{})
-	check(t, err)
-	server, err := apiserver.New(apiserver.Config{Store: st, Kinds: kinds.All()})
-	check(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- server.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		check(t, <-done)
-		check(t, st.Close())
-	})
-	<-server.Ready()
-	return &cluster{t: t, c: server.Client(apiserver.Identity{User: "admin", Groups: []string{"system:masters"}})}
+	return &cluster{t: t, c: apitest.Open(t).Admin()}
 }
 
 func check(t testing.TB, err error) {
