@@ -5,12 +5,14 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/inboard/inboard/internal/apitest"
 )
 
 // BenchmarkPodReady measures the time from a pod's creation to its Ready condition, image present,
 // process runtime, in-process API server.
 func BenchmarkPodReady(b *testing.B) {
-	n := startNode(b, newAPI(b), nil)
+	n := startNode(b, apitest.Open(b).Admin(), nil)
 	var took []time.Duration
 	i := 0
 	for b.Loop() {

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/internal/apitest"
 	"github.com/inboard/inboard/kubelet"
 )
 
@@ -66,7 +67,7 @@ func (n *node) logs(path string) (int, string) {
 }
 
 func TestNodeIsRegistered(t *testing.T) {
-	c := newAPI(t)
+	c := apitest.Open(t).Admin()
 	n := startNode(t, c, func(cfg *kubelet.Config) {
 		cfg.Labels = map[string]string{"zone": "a"}
 		cfg.Taints = []corev1.Taint{{Key: "k", Value: "v", Effect: corev1.TaintEffectNoSchedule}}
@@ -101,7 +102,7 @@ func TestNodeIsRegistered(t *testing.T) {
 }
 
 func TestCrashingPod(t *testing.T) {
-	n := startNode(t, newAPI(t), nil)
+	n := startNode(t, apitest.Open(t).Admin(), nil)
 	p := pod("crash", "exit", "3", "the", "last", "words")
 	p.Spec.Containers[0].TerminationMessagePolicy = corev1.TerminationMessageFallbackToLogsOnError
 	n.create(p)
@@ -135,7 +136,7 @@ func TestCrashingPod(t *testing.T) {
 }
 
 func TestImageTrouble(t *testing.T) {
-	n := startNode(t, newAPI(t), nil)
+	n := startNode(t, apitest.Open(t).Admin(), nil)
 	for name, c := range map[string]struct {
 		image  string
 		policy corev1.PullPolicy
@@ -162,7 +163,7 @@ func TestImageTrouble(t *testing.T) {
 }
 
 func TestLivenessRestarts(t *testing.T) {
-	n := startNode(t, newAPI(t), nil)
+	n := startNode(t, apitest.Open(t).Admin(), nil)
 	p := pod("live", "serve", "8081")
 	p.Spec.Containers[0].LivenessProbe = &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 1, ProbeHandler: corev1.ProbeHandler{
 		HTTPGet: &corev1.HTTPGetAction{Path: "/file/tmp/none", Port: intstr.FromInt32(8081)}}}
@@ -174,7 +175,7 @@ func TestLivenessRestarts(t *testing.T) {
 }
 
 func TestVolumesAndEnv(t *testing.T) {
-	c := newAPI(t)
+	c := apitest.Open(t).Admin()
 	ctx := context.Background()
 	maps := client.For[*corev1.ConfigMap](c)
 	if _, err := maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "conf"}, Data: map[string]string{"a": "1\n", "b": "2\n"}}); err != nil {
@@ -225,7 +226,7 @@ func TestVolumesAndEnv(t *testing.T) {
 }
 
 func TestFailedMount(t *testing.T) {
-	c := newAPI(t)
+	c := apitest.Open(t).Admin()
 	n := startNode(t, c, nil)
 	p := pod("mount", "sleep")
 	p.Spec.Volumes = []corev1.Volume{
@@ -248,7 +249,7 @@ func TestFailedMount(t *testing.T) {
 }
 
 func TestRejectedPods(t *testing.T) {
-	n := startNode(t, newAPI(t), func(c *kubelet.Config) {
+	n := startNode(t, apitest.Open(t).Admin(), func(c *kubelet.Config) {
 		c.Capacity = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("2")}
 	})
 	p := pod("big", "sleep")
@@ -269,7 +270,7 @@ func TestRejectedPods(t *testing.T) {
 }
 
 func TestGraceAndHooks(t *testing.T) {
-	n := startNode(t, newAPI(t), nil)
+	n := startNode(t, apitest.Open(t).Admin(), nil)
 	dir := t.TempDir()
 	p := pod("hooks", "stubborn")
 	one := int64(1)
@@ -301,7 +302,7 @@ func TestGraceAndHooks(t *testing.T) {
 }
 
 func TestRestartOfTheKubelet(t *testing.T) {
-	c := newAPI(t)
+	c := apitest.Open(t).Admin()
 	n := startNode(t, c, nil)
 	n.create(pod("stays", "sleep"))
 	job := pod("done", "exit", "0")
@@ -330,7 +331,7 @@ func TestRestartOfTheKubelet(t *testing.T) {
 
 func TestStopLeavesNothing(t *testing.T) {
 	var dir string
-	n := startNode(t, newAPI(t), func(c *kubelet.Config) { dir = c.Dir })
+	n := startNode(t, apitest.Open(t).Admin(), func(c *kubelet.Config) { dir = c.Dir })
 	for i := range 5 {
 		n.create(pod(fmt.Sprint("p", i), "stubborn"))
 	}
@@ -348,7 +349,7 @@ func TestStopLeavesNothing(t *testing.T) {
 }
 
 func TestShorterGraceIsObeyed(t *testing.T) {
-	n := startNode(t, newAPI(t), nil)
+	n := startNode(t, apitest.Open(t).Admin(), nil)
 	p := pod("long", "stubborn")
 	hour := int64(3600)
 	p.Spec.TerminationGracePeriodSeconds = &hour
@@ -364,7 +365,7 @@ func TestShorterGraceIsObeyed(t *testing.T) {
 }
 
 func TestServicesInTheEnvironment(t *testing.T) {
-	c := newAPI(t)
+	c := apitest.Open(t).Admin()
 	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "my-db"},
 		Spec: corev1.ServiceSpec{ClusterIP: "10.96.0.77", Ports: []corev1.ServicePort{{Name: "sql", Port: 5432, Protocol: corev1.ProtocolTCP}}}}
 	if _, err := client.For[*corev1.Service](c).Create(context.Background(), svc); err != nil {

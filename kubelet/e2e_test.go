@@ -13,13 +13,11 @@ import (
 
 	"sigs.k8s.io/yaml"
 
-	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
-	"github.com/inboard/inboard/apiserver/kinds"
+	"github.com/inboard/inboard/internal/apitest"
 	"github.com/inboard/inboard/kubelet"
 	"github.com/inboard/inboard/kubelet/kubelettest"
 	"github.com/inboard/inboard/kubelet/process"
-	"github.com/inboard/inboard/store"
 )
 
 const testImage = "registry.test/cell:v1"
@@ -32,35 +30,6 @@ type node struct {
 	k    *kubelet.Kubelet
 	rt   *process.Runtime
 	stop func()
-}
-
-func newAPI(t testing.TB) client.Interface {
-	t.Helper()
-	st, err := store.Open(store.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = st.Close() })
-	server, err := apiserver.New(apiserver.Config{Store: st, Kinds: kinds.All()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- server.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	<-server.Ready()
-	c := server.Client(apiserver.Identity{User: "admin", Groups: []string{"system:masters"}})
-	for _, name := range []string{"default", "kube-node-lease"} {
-		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
-		_, _ = client.For[*corev1.Namespace](c).Create(context.Background(), ns) // the server may have it
-	}
-	return c
 }
 
 func startNode(t testing.TB, c client.Interface, edit func(*kubelet.Config)) *node {
@@ -202,7 +171,7 @@ func (n *node) delete(name string) {
 }
 
 func TestPodRunsAndGoes(t *testing.T) {
-	n := startNode(t, newAPI(t), nil)
+	n := startNode(t, apitest.Open(t).Admin(), nil)
 	p := pod("web", "serve", "8080")
 	p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{
 		HTTPGet: &corev1.HTTPGetAction{Path: "/", Port: intstr.FromInt32(8080)}}}
@@ -226,7 +195,7 @@ func TestPodRunsAndGoes(t *testing.T) {
 }
 
 func TestPodCompletes(t *testing.T) {
-	n := startNode(t, newAPI(t), nil)
+	n := startNode(t, apitest.Open(t).Admin(), nil)
 	p := pod("job", "exit", "0", "done")
 	p.Spec.RestartPolicy = corev1.RestartPolicyNever
 	n.create(p)

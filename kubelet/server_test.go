@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/internal/apitest"
 	"github.com/inboard/inboard/kubelet"
 
 	corev1 "k8s.io/api/core/v1"
@@ -56,7 +57,7 @@ func TestServerWantsCertificates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newAPI(t)
+	c := apitest.Open(t).Admin()
 	n := startNode(t, c, func(cfg *kubelet.Config) {
 		cfg.NodeIPs = []net.IP{net.IPv4(127, 0, 0, 1)}
 		cfg.Server = kubelet.ServerConfig{Address: "127.0.0.1:0", TLS: &tls.Config{Certificates: []tls.Certificate{own}, ClientCAs: pool}}
@@ -96,7 +97,7 @@ func TestServerWantsCertificates(t *testing.T) {
 }
 
 func TestConfigIsChecked(t *testing.T) {
-	c := newAPI(t)
+	c := apitest.Open(t).Admin()
 	good := kubelet.Config{Client: c, Runtime: newMemory(), Dir: t.TempDir(), NodeName: "n"}
 	for field, edit := range map[string]func(*kubelet.Config){
 		"Client":     func(c *kubelet.Config) { c.Client = nil },

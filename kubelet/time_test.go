@@ -16,13 +16,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/internal/apitest"
 	"github.com/inboard/inboard/kubelet"
 )
 
 // runMemory runs a kubelet on a memory runtime until f returns.
 func runMemory(t *testing.T, m *memory, f func(client.Typed[*corev1.Pod])) {
 	t.Helper()
-	c := newAPI(t)
+	c := apitest.Open(t).Admin()
 	runMemoryOn(t, c, m, func() { f(client.For[*corev1.Pod](c)) })
 }
 
@@ -158,7 +159,7 @@ func faults(t *testing.T, m *memory, pods client.Typed[*corev1.Pod], until *time
 
 func TestHeartbeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, m, ctx := newAPI(t), newMemory(), context.Background()
+		c, m, ctx := apitest.Open(t).Admin(), newMemory(), context.Background()
 		nodes, leases := client.For[*corev1.Node](c), client.For[*coordinationv1.Lease](c)
 		begin := time.Now()
 		runMemoryOn(t, c, m, func() {
