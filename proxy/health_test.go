@@ -14,12 +14,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/internal/apitest"
 	"github.com/inboard/inboard/proxy"
 )
 
 // TestHealthCheckNodePort: a load balancer that asks learns whether the node has endpoints.
 func TestHealthCheckNodePort(t *testing.T) {
-	api, m := newAPI(t), &proxy.Memory{}
+	api, m := apitest.Open(t).Admin(), &proxy.Memory{}
 	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"}}
 	svc.Spec.Type = corev1.ServiceTypeLoadBalancer
 	svc.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal

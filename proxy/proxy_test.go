@@ -15,26 +15,10 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
-	"github.com/inboard/inboard/apiserver/kinds"
+	"github.com/inboard/inboard/internal/apitest"
 	"github.com/inboard/inboard/proxy"
-	"github.com/inboard/inboard/store"
 )
-
-func newAPI(t testing.TB) client.Interface {
-	t.Helper()
-	st, err := store.Open(store.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = st.Close() })
-	s, err := apiserver.New(apiserver.Config{Store: st, Kinds: kinds.All()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s.Client(apiserver.Identity{User: "admin", Groups: []string{apiserver.GroupMasters}})
-}
 
 // service creates a Service, and returns it with its address.
 func service(t testing.TB, c client.Interface, name string, proto corev1.Protocol) *corev1.Service {
@@ -118,7 +102,7 @@ func unmet(rules *proxy.Ruleset, texts []string) string {
 
 // TestServiceLife follows a Service from its creation to its end.
 func TestServiceLife(t *testing.T) {
-	api, m := newAPI(t), &proxy.Memory{}
+	api, m := apitest.Open(t).Admin(), &proxy.Memory{}
 	endpoints(t, api, "early", "TCP", "10.244.0.1")
 	early := service(t, api, "early", "TCP")
 	p, stop := run(t, proxy.Config{Client: api, Applier: m})
@@ -147,7 +131,7 @@ func TestServiceLife(t *testing.T) {
 // TestUDPFlowsAreForgotten: the flows of UDP services are looked at when endpoints change, and only
 // then.
 func TestUDPFlowsAreForgotten(t *testing.T) {
-	api, m := newAPI(t), &proxy.Memory{}
+	api, m := apitest.Open(t).Admin(), &proxy.Memory{}
 	p, stop := run(t, proxy.Config{Client: api, Applier: m})
 	<-p.Ready()
 	web, dns := service(t, api, "web", "TCP"), service(t, api, "dns", "UDP")
@@ -180,7 +164,7 @@ func TestUDPFlowsAreForgotten(t *testing.T) {
 // TestBurstsAreJoined: many changes at once cost few syncs.
 func TestBurstsAreJoined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api, m := newAPI(t), &proxy.Memory{}
+		api, m := apitest.Open(t).Admin(), &proxy.Memory{}
 		p, stop := run(t, proxy.Config{Client: api, Applier: m, MinSyncPeriod: time.Second})
 		<-p.Ready()
 		for i := range 200 {
@@ -204,7 +188,7 @@ func TestBurstsAreJoined(t *testing.T) {
 // TestQuietChangeIsAppliedAtOnce: after a quiet time nothing waits.
 func TestQuietChangeIsAppliedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api, m := newAPI(t), &proxy.Memory{}
+		api, m := apitest.Open(t).Admin(), &proxy.Memory{}
 		p, stop := run(t, proxy.Config{Client: api, Applier: m, MinSyncPeriod: time.Minute, CheckPeriod: time.Hour})
 		<-p.Ready()
 		time.Sleep(2 * time.Minute)
@@ -223,7 +207,7 @@ func TestQuietChangeIsAppliedAtOnce(t *testing.T) {
 // TestFlushedRulesComeBack: somebody else flushes the rules; the next look finds out.
 func TestFlushedRulesComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api, m := newAPI(t), &proxy.Memory{}
+		api, m := apitest.Open(t).Admin(), &proxy.Memory{}
 		service(t, api, "web", "TCP")
 		var full atomic.Int32
 		m.Fail = func(_ *proxy.Ruleset, all bool) error {
@@ -260,7 +244,7 @@ func TestFlushedRulesComeBack(t *testing.T) {
 // TestFailuresAreTriedAgain: with growing pauses, until it works; Ready waits for that.
 func TestFailuresAreTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api := newAPI(t)
+		api := apitest.Open(t).Admin()
 		var at []time.Time
 		m := &proxy.Memory{Fail: func(*proxy.Ruleset, bool) error {
 			at = append(at, time.Now())
@@ -302,7 +286,7 @@ func TestStopBeforeTheAPIAnswers(t *testing.T) {
 		if err := m.Apply(t.Context(), &proxy.Ruleset{}, true); err != nil {
 			t.Fatal(err)
 		}
-		_, stop := run(t, proxy.Config{Client: deaf{newAPI(t)}, Applier: m})
+		_, stop := run(t, proxy.Config{Client: deaf{apitest.Open(t).Admin()}, Applier: m})
 		time.Sleep(time.Minute)
 		if err := stop(); err != nil {
 			t.Error(err)
@@ -323,7 +307,7 @@ func (deaf) List(ctx context.Context, _ client.Ref, _ metav1.ListOptions) (*clie
 
 func TestKeepRules(t *testing.T) {
 	m := &proxy.Memory{}
-	p, stop := run(t, proxy.Config{Client: newAPI(t), Applier: m, KeepRules: true})
+	p, stop := run(t, proxy.Config{Client: apitest.Open(t).Admin(), Applier: m, KeepRules: true})
 	<-p.Ready()
 	if err := stop(); err != nil {
 		t.Fatal(err)
@@ -337,7 +321,7 @@ func TestKeepRules(t *testing.T) {
 }
 
 func TestWrongConfig(t *testing.T) {
-	api, m := newAPI(t), &proxy.Memory{}
+	api, m := apitest.Open(t).Admin(), &proxy.Memory{}
 	for _, c := range []struct {
 		cfg  proxy.Config
 		says string

@@ -14,11 +14,9 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
-	"github.com/inboard/inboard/apiserver/kinds"
+	"github.com/inboard/inboard/internal/apitest"
 	"github.com/inboard/inboard/proxy"
-	"github.com/inboard/inboard/store"
 )
 
 func createService(t testing.TB, api client.Interface, name string, nodePort int32) *corev1.Service {
@@ -66,7 +64,7 @@ func TestProxy(t *testing.T) {
 	must(t, exec.Command("iptables", "-A", "FORWARD", "-s", "203.0.113.0/24", "-j", "DROP").Run())
 	before := saved(t)
 
-	api := newAPI(t)
+	api := apitest.Open(t).Admin()
 	svc := createService(t, api, "web", 30080)
 	setEndpoints(t, api, "web", 10)
 	applier, err := New(Config{})
@@ -137,7 +135,7 @@ func benchmarkChange(b *testing.B, n int) {
 	w.outsider("gateway", 9)
 	w.pod("a", 10).serve(8080)
 	w.pod("b", 11).serve(8080)
-	api := newAPI(b)
+	api := apitest.Open(b).Admin()
 	vip := createService(b, api, "web", 30080).Spec.ClusterIP + ":80"
 	for i := range n {
 		name := fmt.Sprintf("s-%05d", i)
