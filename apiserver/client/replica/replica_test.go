@@ -18,38 +18,13 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 
-	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/apiserver/client/replica"
-	"github.com/inboard/inboard/apiserver/kinds"
+	"github.com/inboard/inboard/internal/apitest"
 	"github.com/inboard/inboard/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// openAPI returns a client of a server with the namespace "default" in it, and its store.
-func openAPI(t *testing.T) (client.Interface, *store.Store) {
-	t.Helper()
-	st, err := store.Open(store.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := apiserver.New(apiserver.Config{Store: st, Kinds: kinds.All()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	<-s.Ready()
-	t.Cleanup(func() {
-		cancel()
-		if err := errors.Join(<-done, st.Close()); err != nil {
-			t.Error(err)
-		}
-	})
-	return s.Client(apiserver.Identity{User: "test", Groups: []string{apiserver.GroupMasters}}), st
-}
 
 func configMap(name, colour string) *corev1.ConfigMap {
 	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}, Data: map[string]string{"colour": colour}}
@@ -90,7 +65,7 @@ func names(list []*corev1.ConfigMap) string {
 }
 
 func TestViewAndIndex(t *testing.T) {
-	c, _ := openAPI(t)
+	c := apitest.Open(t).Admin()
 	maps := client.For[*corev1.ConfigMap](c)
 	for _, m := range []*corev1.ConfigMap{configMap("a", "red"), configMap("b", "blue")} {
 		if _, err := maps.Create(t.Context(), m); err != nil {
@@ -172,8 +147,9 @@ func (f *flaky) Watch(ctx context.Context, ref client.Ref, opts metav1.ListOptio
 // TestConverges has a writer at work while the connection breaks again and again: in the end the view
 // is what the API has, and the changes told add up to it.
 func TestConverges(t *testing.T) {
-	c, st := openAPI(t)
-	f := &flaky{Interface: c, st: st}
+	api := apitest.Open(t)
+	c := api.Admin()
+	f := &flaky{Interface: c, st: api.Store}
 	var mu sync.Mutex
 	told := map[string]string{}
 	changed := make(chan struct{}, 1)
@@ -236,7 +212,7 @@ func TestConverges(t *testing.T) {
 }
 
 func TestConfigErrors(t *testing.T) {
-	c, _ := openAPI(t)
+	c := apitest.Open(t).Admin()
 	for want, cfg := range map[string]replica.Config[*corev1.Pod]{
 		"Config.Client":        {},
 		"Config.LabelSelector": {Client: c, LabelSelector: "a in ("},
