@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"net"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,49 +16,15 @@ import (
 
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
-	"github.com/inboard/inboard/apiserver/kinds"
-	"github.com/inboard/inboard/apiserver/pki"
-	"github.com/inboard/inboard/store"
+	"github.com/inboard/inboard/internal/apitest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// serve runs an API server over HTTPS, and returns the path of a kubeconfig and a client within.
-func serve(t *testing.T) (kubeconfig string, c client.Interface) {
-	t.Helper()
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	st, err := store.Open(store.Config{})
-	must(err)
-	t.Cleanup(func() { _ = st.Close() })
-	server, err := apiserver.New(apiserver.Config{Store: st, Kinds: kinds.All()})
-	must(err)
-	ca, err := pki.New("test")
-	must(err)
-	serving, err := ca.Server("127.0.0.1")
-	must(err)
-	admin, err := ca.Client("admin", apiserver.GroupMasters)
-	must(err)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(err)
-	kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
-	must(pki.Kubeconfig{Server: "https://" + ln.Addr().String(), Authority: ca.CertificatePEM(), Client: admin}.Write(kubeconfig))
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan struct{}, 2)
-	go func() { _ = server.Serve(ctx, ln, ca.ServerTLS(serving)); served <- struct{}{} }()
-	go func() { _ = server.Run(ctx); served <- struct{}{} }()
-	t.Cleanup(func() { cancel(); <-served; <-served })
-	<-server.Ready()
-	return kubeconfig, server.Client(apiserver.Identity{User: "admin", Groups: []string{apiserver.GroupMasters}})
-}
-
 // TestControllersOverHTTPS has the program make the pods of a Deployment, and empty a namespace.
 func TestControllersOverHTTPS(t *testing.T) {
-	kubeconfig, c := serve(t)
+	api := apitest.Open(t)
+	kubeconfig, c := api.Serve(t, "admin", apiserver.GroupMasters), api.Admin()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	done := make(chan error, 1)

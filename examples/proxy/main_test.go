@@ -3,11 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,12 +16,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
-	"github.com/inboard/inboard/apiserver/kinds"
-	"github.com/inboard/inboard/apiserver/pki"
+	"github.com/inboard/inboard/internal/apitest"
 	"github.com/inboard/inboard/proxy"
-	"github.com/inboard/inboard/store"
 )
 
 const inside = "INBOARD_TEST_IN_OWN_NETNS"
@@ -51,38 +46,6 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// serve starts an API server on a loopback port and returns it with a kubeconfig of the user
-// system:kube-proxy.
-func serve(t *testing.T) (client.Interface, string) {
-	t.Helper()
-	st, err := store.Open(store.Config{})
-	check(t, err)
-	s, err := apiserver.New(apiserver.Config{Store: st, Kinds: kinds.All()})
-	check(t, err)
-	ca, err := pki.New("test")
-	check(t, err)
-	serving, err := ca.Server("127.0.0.1")
-	check(t, err)
-	own, err := ca.Client("system:kube-proxy")
-	check(t, err)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 2)
-	go func() { done <- s.Run(ctx) }()
-	go func() { done <- s.Serve(ctx, ln, ca.ServerTLS(serving)) }()
-	t.Cleanup(func() {
-		cancel()
-		check(t, <-done)
-		check(t, <-done)
-		check(t, st.Close())
-	})
-	<-s.Ready()
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	check(t, pki.Kubeconfig{Server: "https://" + ln.Addr().String(), Authority: ca.CertificatePEM(), Client: own}.Write(path))
-	return s.Client(apiserver.Identity{User: "admin", Groups: []string{apiserver.GroupMasters}}), path
-}
-
 // TestOverHTTPS: with nothing but a kubeconfig, services become rules, which are gone at the end.
 func TestOverHTTPS(t *testing.T) {
 	if os.Getenv(inside) == "" {
@@ -94,8 +57,9 @@ func TestOverHTTPS(t *testing.T) {
 	lo, err := netlink.LinkByName("lo")
 	check(t, err)
 	check(t, netlink.LinkSetUp(lo))
-	api, kubeconfig := serve(t)
-	_, err = client.For[*corev1.Service](api).Create(t.Context(), &corev1.Service{
+	api := apitest.Open(t)
+	kubeconfig := api.Serve(t, "system:kube-proxy")
+	_, err = client.For[*corev1.Service](api.Admin()).Create(t.Context(), &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"},
 		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
 	})

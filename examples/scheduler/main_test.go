@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"net"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,11 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
-	"github.com/inboard/inboard/apiserver/kinds"
-	"github.com/inboard/inboard/apiserver/pki"
-	"github.com/inboard/inboard/store"
+	"github.com/inboard/inboard/internal/apitest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -29,41 +24,10 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// serve starts an API server on a loopback port and returns it with a kubeconfig of the user
-// system:kube-scheduler.
-func serve(t *testing.T) (client.Interface, string) {
-	t.Helper()
-	st, err := store.Open(store.Config{})
-	check(t, err)
-	s, err := apiserver.New(apiserver.Config{Store: st, Kinds: kinds.All()})
-	check(t, err)
-	ca, err := pki.New("test")
-	check(t, err)
-	serving, err := ca.Server("127.0.0.1")
-	check(t, err)
-	own, err := ca.Client("system:kube-scheduler")
-	check(t, err)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 2)
-	go func() { done <- s.Run(ctx) }()
-	go func() { done <- s.Serve(ctx, ln, ca.ServerTLS(serving)) }()
-	t.Cleanup(func() {
-		cancel()
-		check(t, <-done)
-		check(t, <-done)
-		check(t, st.Close())
-	})
-	<-s.Ready()
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	check(t, pki.Kubeconfig{Server: "https://" + ln.Addr().String(), Authority: ca.CertificatePEM(), Client: own}.Write(path))
-	return s.Client(apiserver.Identity{User: "admin", Groups: []string{apiserver.GroupMasters}}), path
-}
-
 // TestPodsAreBoundOverHTTPS runs the program with no more rights than Kubernetes gives a scheduler.
 func TestPodsAreBoundOverHTTPS(t *testing.T) {
-	c, kubeconfig := serve(t)
+	api := apitest.Open(t)
+	c, kubeconfig := api.Admin(), api.Serve(t, "system:kube-scheduler")
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	runCtx, stop := context.WithCancel(ctx)
