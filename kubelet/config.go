@@ -57,9 +57,14 @@ type ServerConfig struct {
 	Listener net.Listener
 	// Address is the address to listen on; default ":10250".
 	Address string
-	// TLS needs a certificate and ClientCAs: a client certificate is always required, and any
-	// that ClientCAs sign is allowed. Without TLS there is no server, and no logs by the API.
+	// TLS needs a certificate and ClientCAs: a client certificate that they signed is always
+	// required. Without TLS there is no server, and no logs by the API.
 	TLS *tls.Config
+	// Allow tells from the common name and the organizations of its certificate whether a client may
+	// read all there is. The default lets API servers in, as kubeadm and others name them:
+	// kube-apiserver, kube-apiserver-kubelet-client, the groups system:masters and
+	// kubeadm:cluster-admins.
+	Allow func(user string, groups []string) bool
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -84,6 +89,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Server.Address == "" {
 		c.Server.Address = ":10250"
+	}
+	if c.Server.Allow == nil {
+		c.Server.Allow = allowAPIServers
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -108,10 +108,14 @@ func (k *Kubelet) begin() error {
 	if err := k.clear(); err != nil {
 		return fmt.Errorf("kubelet: can't clear what an earlier kubelet left in %s: %w", k.cfg.Dir, err)
 	}
-	for _, dir := range []string{k.volumes.dir, k.logDir} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return fmt.Errorf("kubelet: can't use Config.Dir: %w", err)
-		}
+	// Volumes hold secrets, which other users of the machine must not read. Containers get them mounted;
+	// plain processes, which may run as other users, go through their folder's name, which is not told.
+	volumes := os.FileMode(0o750)
+	if !k.volumes.privileged {
+		volumes = 0o711
+	}
+	if err := errors.Join(os.MkdirAll(k.cfg.Dir, 0o755), os.Mkdir(k.volumes.dir, volumes), os.Mkdir(k.logDir, 0o755)); err != nil {
+		return fmt.Errorf("kubelet: can't use Config.Dir: %w", err)
 	}
 	m := readMachine(k.cfg.Dir)
 	k.memory = m.Memory

@@ -37,13 +37,14 @@ func (k *Kubelet) listen() error {
 	return nil
 }
 
-// serveHTTPS serves until ctx ends. Every client has to show a certificate that ClientCAs signed.
+// serveHTTPS serves until ctx ends. Every client has to show a certificate that ClientCAs signed, and to be
+// allowed.
 func (k *Kubelet) serveHTTPS(ctx context.Context) error {
 	conf := k.cfg.Server.TLS.Clone()
 	conf.ClientAuth = tls.RequireAndVerifyClientCert
 	conf.MinVersion = max(conf.MinVersion, tls.VersionTLS12)
 	srv := &http.Server{
-		Handler: k.Handler(), ReadHeaderTimeout: 10 * time.Second,
+		Handler: guarded(k.Handler(), k.cfg.Server.Allow), ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:    slog.NewLogLogger(k.log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
@@ -57,8 +58,8 @@ func (k *Kubelet) serveHTTPS(ctx context.Context) error {
 }
 
 // Handler is the kubelet's HTTP API without its TLS: /healthz, /pods and
-// /containerLogs/{namespace}/{pod}/{container}. It does not authenticate; Run serves it to clients
-// with a certificate only.
+// /containerLogs/{namespace}/{pod}/{container}. It does not authenticate; Run serves it to those
+// only whom ServerConfig.Allow lets in.
 func (k *Kubelet) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
