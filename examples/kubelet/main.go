@@ -36,7 +36,7 @@ func main() {
 	flag.StringVar(&o.kubeconfig, "kubeconfig", os.Getenv("KUBECONFIG"), "path of the kubeconfig")
 	flag.StringVar(&o.runtime, "runtime", "runc", "runc (containers, needs root) or process (plain processes)")
 	flag.StringVar(&o.nodeName, "node-name", "", "name of the node (default: the host's)")
-	flag.StringVar(&o.dir, "dir", filepath.Join(os.TempDir(), "inboard-kubelet"), "folder for images, volumes and logs")
+	flag.StringVar(&o.dir, "dir", defaultDir(), "folder for images, volumes and logs")
 	flag.StringVar(&o.podCIDR, "pod-cidr", "", "addresses for pods (default: the runtime's)")
 	flag.StringVar(&o.listen, "listen", ":10250", "address of the HTTPS API that kubectl logs goes through")
 	flag.Func("registry-mirror", "host=URL to pull from in place of a registry; repeatable", func(s string) error {
@@ -54,6 +54,17 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+// defaultDir is a place that only this user can write to.
+func defaultDir() string {
+	if os.Geteuid() == 0 {
+		return "/var/lib/inboard-kubelet"
+	}
+	if dir, err := os.UserCacheDir(); err == nil {
+		return filepath.Join(dir, "inboard-kubelet")
+	}
+	return "inboard-kubelet"
 }
 
 func run(ctx context.Context, o options) error {
