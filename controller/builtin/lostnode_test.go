@@ -12,12 +12,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
-	"github.com/inboard/inboard/apiserver/kinds"
 	"github.com/inboard/inboard/controller/builtin"
+	"github.com/inboard/inboard/internal/apitest"
 	"github.com/inboard/inboard/scheduler"
-	"github.com/inboard/inboard/store"
 )
 
 // machines are nodes with a kubelet of a few lines each, which can be unplugged.
@@ -143,26 +141,15 @@ func (m *machines) start(parts ...interface{ Run(context.Context) error }) (stop
 // time after someone deletes the node.
 func TestPodsOfALostNodeMoveElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		st, err := store.Open(store.Config{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer st.Close()
-		server, err := apiserver.New(apiserver.Config{Store: st, Kinds: kinds.All()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		as := func(user string, groups ...string) client.Interface {
-			return server.Client(apiserver.Identity{User: user, Groups: groups})
-		}
-		c := as("admin", apiserver.GroupMasters)
+		api := apitest.Open(t)
+		c := api.Admin()
 		m := &machines{T: t, c: c, nodes: client.For[*corev1.Node](c), leases: client.For[*coordinationv1.Lease](c),
 			pods: client.For[*corev1.Pod](c), alive: map[string]bool{}}
-		g, err := builtin.New(builtin.Config{Client: as("system:kube-controller-manager")})
+		g, err := builtin.New(builtin.Config{Client: api.As("system:kube-controller-manager")})
 		m.must(err)
-		s, err := scheduler.New(scheduler.Config{Client: as("system:kube-scheduler")})
+		s, err := scheduler.New(scheduler.Config{Client: api.As("system:kube-scheduler")})
 		m.must(err)
-		defer m.start(server, g, s)()
+		defer m.start(g, s)()
 		<-g.Ready()
 
 		m.join("a")
