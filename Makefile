@@ -17,7 +17,8 @@ build: setup-run
 
 ## kubectl: the real kubectl, into bin
 kubectl:
-	@mkdir -p bin && cd internal/kubectl && GOFLAGS= go build -o ../../bin/kubectl .
+	@mkdir -p bin && cd internal/kubectl && version=$$(go list -m -f '{{.Version}}' k8s.io/kubectl) && \
+		GOFLAGS= go build -ldflags "-X k8s.io/component-base/version.gitVersion=v1.$${version#v0.}" -o ../../bin/kubectl .
 
 ## test: all that CI runs
 test: setup-test lint unit
