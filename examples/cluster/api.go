@@ -54,11 +54,21 @@ func (c *cluster) startAPI(ctx context.Context, wg *sync.WaitGroup) (func() erro
 		ln.Close()
 		return closeStore, err
 	}
-	if err := c.writeKubeconfig("https://" + ln.Addr().String()); err != nil {
+	address := c.reachable(ln.Addr())
+	if err := c.writeKubeconfig("https://" + address); err != nil {
 		return closeStore, err
 	}
-	c.part("apiserver", from, "https://%s, ready %s after the start", ln.Addr(), took(c.begun))
+	c.part("apiserver", from, "https://%s, ready %s after the start", address, took(c.begun))
 	return closeStore, nil
+}
+
+// reachable is the address at which others find a listener: one that listens everywhere is at the node's.
+func (c *cluster) reachable(addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
+		return net.JoinHostPort(c.nodeIP.String(), port)
+	}
+	return addr.String()
 }
 
 func (c *cluster) openStore() (*store.Store, func() error, error) {
