@@ -219,7 +219,12 @@ func (a *nodeAgent) beat(ctx context.Context, now time.Time) {
 	if err := a.renew(ctx, now); err != nil && ctx.Err() == nil {
 		a.k.log.Warn("can't renew the node's lease", "node", a.k.cfg.NodeName, "err", err)
 	}
-	err := a.report(ctx, a.input(ctx), now, false)
+	// Others change the node too: a controller that missed us says Unknown, and taints.
+	node, err := a.nodes.Get(ctx, "", a.k.cfg.NodeName)
+	if err == nil {
+		a.setNode(node)
+		err = a.report(ctx, a.input(ctx), now, false)
+	}
 	if apierrors.IsNotFound(err) {
 		err = a.registerOnce(ctx)
 	}

@@ -157,6 +157,47 @@ func faults(t *testing.T, m *memory, pods client.Typed[*corev1.Pod], until *time
 	}
 }
 
+// TestTakenForLost: a controller that did not hear of the node for a while says so in its conditions; the
+// next heartbeat sets them right.
+func TestTakenForLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, m, ctx := apitest.Open(t).Admin(), newMemory(), context.Background()
+		nodes := client.For[*corev1.Node](c)
+		ready := func() corev1.ConditionStatus {
+			node, err := nodes.Get(ctx, "", "node-a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, cond := range node.Status.Conditions {
+				if cond.Type == corev1.NodeReady {
+					return cond.Status
+				}
+			}
+			return ""
+		}
+		runMemoryOn(t, c, m, func() {
+			time.Sleep(time.Minute)
+			node, err := nodes.Get(ctx, "", "node-a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range node.Status.Conditions {
+				node.Status.Conditions[i].Status = corev1.ConditionUnknown
+			}
+			if _, err := nodes.UpdateStatus(ctx, node); err != nil {
+				t.Fatal(err)
+			}
+			if got := ready(); got != corev1.ConditionUnknown {
+				t.Fatalf("Ready is %s", got)
+			}
+			time.Sleep(11 * time.Second)
+			if got := ready(); got != corev1.ConditionTrue {
+				t.Errorf("Ready is %s after the next heartbeat", got)
+			}
+		})
+	})
+}
+
 func TestHeartbeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, m, ctx := apitest.Open(t).Admin(), newMemory(), context.Background()
