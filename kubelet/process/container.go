@@ -125,7 +125,7 @@ func (r *Runtime) StartContainer(ctx context.Context, id string) error {
 		r.running.Done()
 		r.ended(c, kubelet.Container{ExitCode: 128, Reason: "StartError", Message: err.Error()})
 	}
-	r.news.tell(c.sandbox.state.Config.UID)
+	r.news.Tell(c.sandbox.state.Config.UID)
 	return err
 }
 
@@ -202,7 +202,7 @@ func (r *Runtime) ended(c *container, end kubelet.Container) {
 	}
 	r.mu.Unlock()
 	close(c.exited)
-	r.news.tell(c.sandbox.state.Config.UID)
+	r.news.Tell(c.sandbox.state.Config.UID)
 }
 
 // StopContainer implements kubelet.Runtime.

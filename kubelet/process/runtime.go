@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/inboard/inboard/internal/news"
 	"github.com/inboard/inboard/kubelet"
 	"github.com/inboard/inboard/kubelet/image"
 )
@@ -26,7 +27,7 @@ type Runtime struct {
 	images  *image.Store
 	dir     string
 	temp    bool
-	news    *notifier
+	news    *news.Queue
 	starter *starter
 	lock    *os.File
 
@@ -66,7 +67,7 @@ func Open(cfg Config) (_ *Runtime, err error) {
 	if r.images, err = image.Open(icfg); err != nil {
 		return nil, err
 	}
-	r.news, r.starter = newNotifier(), newStarter()
+	r.news, r.starter = news.Open(), newStarter()
 	return r, nil
 }
 
@@ -152,7 +153,7 @@ func (r *Runtime) Images(context.Context) ([]kubelet.Image, error) {
 func (r *Runtime) RemoveImage(_ context.Context, id string) error { return r.images.Remove(id) }
 
 // Events implements kubelet.Runtime.
-func (r *Runtime) Events() <-chan string { return r.news.out }
+func (r *Runtime) Events() <-chan string { return r.news.Out() }
 
 // Close kills all containers and removes their state. It may be called again.
 func (r *Runtime) Close() error {
@@ -173,7 +174,7 @@ func (r *Runtime) Close() error {
 	}
 	r.running.Wait()
 	r.starter.close()
-	r.news.close()
+	r.news.Close()
 	errs = append(errs, r.images.Close(), r.closeDir())
 	return errors.Join(errs...)
 }

@@ -99,7 +99,7 @@ func (r *Runtime) stopSandbox(id string) error {
 		sb.freed = true
 	}
 	r.mu.Unlock()
-	r.news.tell(sb.state.Config.UID)
+	r.news.Tell(sb.state.Config.UID)
 	return nil
 }
 

@@ -169,7 +169,7 @@ func (r *Runtime) launch(ctx context.Context, c *container) error {
 		defer r.working.Done()
 		r.watch(c, out)
 	}()
-	r.events.report(c.sandbox.cfg.UID)
+	r.news.Tell(c.sandbox.cfg.UID)
 	return nil
 }
 
@@ -183,7 +183,7 @@ func (r *Runtime) failStart(c *container, err error) {
 	c.status.Reason, c.status.Message = "StartError", err.Error()
 	c.status.FinishedAt = time.Now()
 	r.mu.Unlock()
-	r.events.report(c.sandbox.cfg.UID)
+	r.news.Tell(c.sandbox.cfg.UID)
 }
 
 // StopContainer implements kubelet.Runtime.

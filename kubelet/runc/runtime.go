@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/inboard/inboard/internal/news"
 	"github.com/inboard/inboard/kubelet"
 	"github.com/inboard/inboard/kubelet/image"
 	"github.com/inboard/inboard/kubelet/network"
@@ -20,7 +21,7 @@ type Runtime struct {
 	net      *network.Network
 	cgroups  cgroupTree
 	starters *starters
-	events   *events
+	news     *news.Queue
 
 	ctx    context.Context // ends when Close begins
 	cancel context.CancelFunc
@@ -49,7 +50,7 @@ func Open(cfg Config) (*Runtime, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &Runtime{
 		cfg: cfg, ctx: ctx, cancel: cancel,
-		starters: startStarters(), events: startEvents(),
+		starters: startStarters(), news: news.Open(),
 		sandboxes: map[string]*sandbox{}, containers: map[string]*container{},
 	}
 	if err := r.open(); err != nil {
@@ -117,7 +118,7 @@ func (r *Runtime) Images(context.Context) ([]kubelet.Image, error) {
 func (r *Runtime) RemoveImage(_ context.Context, id string) error { return r.images.Remove(id) }
 
 // Events implements kubelet.Runtime.
-func (r *Runtime) Events() <-chan string { return r.events.out }
+func (r *Runtime) Events() <-chan string { return r.news.Out() }
 
 // enter counts a call that Close waits for; its context ends when Close begins.
 func (r *Runtime) enter(ctx context.Context) (context.Context, func(), error) {
@@ -162,7 +163,7 @@ func (r *Runtime) Close() error {
 		errs = append(errs, r.state.close())
 	}
 	r.starters.stop()
-	r.events.stop()
+	r.news.Close()
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("runc: close: %w", err)
 	}

@@ -42,7 +42,7 @@ func (r *Runtime) watch(c *container, out *output) {
 	setExit(&c.status, ws, oom > 0)
 	r.mu.Unlock()
 	close(c.exited)
-	r.events.report(c.sandbox.cfg.UID)
+	r.news.Tell(c.sandbox.cfg.UID)
 	if err := c.lib.Destroy(); err != nil {
 		r.cfg.Logger.Warn("cannot clean up after a container", "container", c.cfg.Name, "err", err)
 	}
