@@ -77,13 +77,17 @@ func newPatcher(pt types.PatchType, patch []byte) (patcher, error) {
 			return strategicpatch.StrategicMergePatch(doc, patch, sample)
 		}, nil
 	}
-	return nil, unsupportedPatch()
+	return nil, unsupportedPatch(pt)
 }
 
-func unsupportedPatch() error {
+func unsupportedPatch(pt types.PatchType) error {
+	message := "415: Unsupported Media Type"
+	if pt == types.ApplyYAMLPatchType || pt == types.ApplyCBORPatchType {
+		message = "this server does not support server-side apply: apply without --server-side"
+	}
 	return &apierrors.StatusError{ErrStatus: metav1.Status{
 		Status: metav1.StatusFailure, Code: http.StatusUnsupportedMediaType, Reason: metav1.StatusReasonUnsupportedMediaType,
-		Message: "415: Unsupported Media Type",
+		Message: message,
 	}}
 }
 
