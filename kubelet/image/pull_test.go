@@ -91,6 +91,17 @@ func TestPullErrors(t *testing.T) {
 		}, nil, "failed to pull image"},
 		{"fails", "HOST/app:v1", func(w http.ResponseWriter, r *http.Request, _ http.HandlerFunc) { w.WriteHeader(500) }, nil, "500 Internal Server Error"},
 		{"limits", "HOST/app:v1", func(w http.ResponseWriter, r *http.Request, _ http.HandlerFunc) { w.WriteHeader(429) }, nil, "429 Too Many Requests"},
+		{"endless", "HOST/app:v1", func(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
+			if !strings.Contains(r.URL.Path, "/manifests/") {
+				next(w, r)
+				return
+			}
+			for blank := make([]byte, 64<<10); ; {
+				if _, err := w.Write(blank); err != nil {
+					return
+				}
+			}
+		}, nil, "the manifest has more than 4 MiB"},
 		{"no registry", "HOST/app:v1", func(w http.ResponseWriter, r *http.Request, _ http.HandlerFunc) { fmt.Fprint(w, "<html>") }, nil, "failed to pull image"},
 		{"invalid", "HOST/App:v1", pass, kubelet.ErrInvalidImageName, `invalid image name "HOST/App:v1": the repository must be lowercase`},
 	} {

@@ -107,7 +107,28 @@ func (g stallGuard) RoundTrip(req *http.Request) (*http.Response, error) {
 	b := &guardedBody{ReadCloser: resp.Body, ctx: ctx, cancel: cancel, timeout: g.timeout}
 	b.timer = time.AfterFunc(g.timeout, func() { cancel(ErrTimeout) })
 	resp.Body = b
+	if strings.Contains(req.URL.Path, "/manifests/") {
+		resp.Body = &limitedBody{ReadCloser: b, left: maxManifestBytes}
+	}
 	return resp, nil
+}
+
+// maxManifestBytes is what registries accept, too: a manifest is read into memory, and there it may be
+// in a few copies.
+const maxManifestBytes = 4 << 20
+
+// limitedBody is an answer that must not be longer than it says.
+type limitedBody struct {
+	io.ReadCloser
+	left int64
+}
+
+func (b *limitedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, fmt.Errorf("the manifest has more than %d MiB", maxManifestBytes>>20)
+	}
+	return n, err
 }
 
 type guardedBody struct {
