@@ -4,7 +4,7 @@
 export GOFLAGS := -tags=seccomp
 TOOL := GOFLAGS= go tool -modfile=internal/tools/go.mod
 
-.PHONY: run build kubectl test setup-run setup-test lint unit test-kubernetes bench clean
+.PHONY: run build kubectl test setup-build setup-run setup-test lint unit test-kubernetes bench clean
 
 ## run: start a whole cluster with a demo in it; ARGS="-dir /var/lib/inboard -demo=false"
 run: setup-run
@@ -12,7 +12,7 @@ run: setup-run
 	@exec ./bin/cluster $(ARGS)
 
 ## build: the example programs, in bin
-build: setup-run
+build: setup-build
 	@go build -o bin/ ./examples/...
 
 ## kubectl: the real kubectl, into bin
@@ -22,6 +22,9 @@ kubectl:
 
 ## test: all that CI runs
 test: setup-test lint unit
+
+setup-build:
+	@internal/scripts/setup.sh build
 
 setup-run:
 	@internal/scripts/setup.sh run

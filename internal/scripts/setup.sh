@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Installs what building and running need besides Go: setup.sh PURPOSE, with PURPOSE run or test.
+# Installs what is needed besides Go: setup.sh PURPOSE, with PURPOSE build, run or test.
 # Says what it installs; says nothing when all is there.
 set -eu
 
+purpose=${1:-run}
+PATH=$PATH:/usr/sbin:/sbin # where iptables is, and users' shells don't look
 want=()
 need() { # need PACKAGE TEST...: package is wanted unless the test succeeds
   local package=$1
@@ -16,9 +18,9 @@ need gcc command -v cc
 need libc6-dev header stdlib.h
 need pkg-config command -v pkg-config
 need libseccomp-dev header seccomp.h
-need iptables command -v iptables-restore
+[ "$purpose" = build ] || need iptables command -v iptables-restore
 need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
-[ "${1:-run}" = run ] || need git command -v git
+[ "$purpose" != test ] || need git command -v git
 
 [ ${#want[@]} -gt 0 ] || exit 0
 if [ "$(id -u)" != 0 ]; then
@@ -32,9 +34,11 @@ fi
 echo "setup: installing ${want[*]}"
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
-if ! { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${want[@]}"; } >"$log" 2>&1; then
+trap 'rm -f "$log"' EXIT
+lists() { apt-get update -qq || echo "setup: not all package lists could be fetched"; }
+packages() { apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=120 "${want[@]}"; }
+if ! { lists && packages; } >"$log" 2>&1; then
   tail -n 20 "$log" >&2
   echo "setup: apt-get failed (above); what is missing: ${want[*]}" >&2
   exit 1
 fi
-rm -f "$log"
