@@ -55,6 +55,24 @@ func BenchmarkGet(b *testing.B) {
 	})
 }
 
+// BenchmarkRange reads one page of 500 out of 100,000 keys, with and without their count.
+func BenchmarkRange(b *testing.B) {
+	s := openBench(b, store.Config{})
+	for i := range 100_000 {
+		benchPut(b, s, benchKey(i), nil)
+	}
+	for _, skip := range []bool{false, true} {
+		b.Run(fmt.Sprintf("skip=%v", skip), func(b *testing.B) {
+			r := store.Range{Key: "/", End: store.PrefixEnd("/"), Limit: 500, SkipCount: skip}
+			for b.Loop() {
+				if res, err := s.Range(b.Context(), r); err != nil || len(res.Entries) != 500 {
+					b.Fatal(len(res.Entries), err)
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkWatch has 1,000 watchers, each waiting for all that is put.
 func BenchmarkWatch(b *testing.B) {
 	const watchers = 1000

@@ -132,6 +132,10 @@ func (s *Store) Range(ctx context.Context, r Range) (RangeResult, error) {
 		}
 		v = &record{rev: r.Revision, tree: at}
 	}
+	if r.SkipCount {
+		entries, more := page(v.tree.Root(), r.Key, r.End, r.Limit)
+		return RangeResult{Revision: v.rev, Entries: entries, Count: len(entries), More: more}, nil
+	}
 	entries, count := collect(v.tree.Root(), r.Key, r.End, r.Limit)
 	return RangeResult{Revision: v.rev, Entries: entries, Count: count, More: count > len(entries)}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -106,6 +107,38 @@ func TestDecodedOnce(t *testing.T) {
 		v, err := e.Cached("json", func(*store.Entry) (any, error) { n++; return n, nil })
 		if v != 1 || err != nil {
 			t.Fatal(v, err)
+		}
+	}
+}
+
+// A range that is not counted returns the same entries and the same More.
+func TestRangeSkipCount(t *testing.T) {
+	s := open(t, store.Config{})
+	for i := range 5 {
+		put(t, s, fmt.Sprint("k/", i), "x")
+	}
+	for _, r := range []store.Range{
+		{Key: "k/", End: store.PrefixEnd("k/")},
+		{Key: "k/1", End: "k/4"},
+		{Key: "k/2", End: "\x00"},
+		{Key: "k/2"},
+		{Key: "none"},
+		{Key: "k/", End: store.PrefixEnd("k/"), Revision: 3},
+	} {
+		for r.Limit = range 7 {
+			r.SkipCount = false
+			want, err := s.Range(t.Context(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.SkipCount = true
+			got, err := s.Range(t.Context(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(got.Entries, want.Entries) || got.More != want.More || got.Count != len(want.Entries) || got.Revision != want.Revision {
+				t.Errorf("%+v: %+v, want %+v", r, got, want)
+			}
 		}
 	}
 }

@@ -66,3 +66,14 @@ func collect(root *iradix.Node, start, end string, limit int) (entries []*Entry,
 	})
 	return entries, count
 }
+
+// page returns up to limit entries of a range, and whether there are more.
+func page(root *iradix.Node, start, end string, limit int) (entries []*Entry, more bool) {
+	scan(root, start, end, func(e *Entry) bool {
+		if more = limit != 0 && len(entries) == limit; !more {
+			entries = append(entries, e)
+		}
+		return !more
+	})
+	return entries, more
+}

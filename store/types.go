@@ -129,6 +129,9 @@ type Range struct {
 	Revision int64
 	// Limit bounds the number of entries returned; 0 is no limit.
 	Limit int
+	// SkipCount reads no further than the limit: Count is then the number of entries returned. Without
+	// it, a page costs a walk over all that is left of the range.
+	SkipCount bool
 }
 
 // RangeResult is the answer to a Range.
@@ -137,7 +140,7 @@ type RangeResult struct {
 	Revision int64
 	// Entries are shared and read-only.
 	Entries []*Entry
-	// Count is the number of entries in the range, whatever the limit.
+	// Count is the number of entries in the range, whatever the limit; see Range.SkipCount.
 	Count int
 	// More tells that the limit left entries out.
 	More bool
