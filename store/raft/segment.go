@@ -13,6 +13,7 @@ import (
 // frames of 8-byte headers (type, 3 reserved bytes, length or checksum) and payloads padded to 8 bytes.
 // A commit frame ends what was synced at once and has the CRC-32C of all since the last one.
 const (
+	segmentMagic  = 0x58eb6b0d // little-endian, at the beginning
 	segmentHeader = 32
 	frameHeader   = 8
 
@@ -36,11 +37,20 @@ type segmentTail struct {
 // errInMiddle means that something between whole batches is damaged.
 var errInMiddle = errors.New("damaged in the middle, with whole entries behind the damage")
 
+// errNoHeader means that a file begins with something else than what raft-wal writes first of all. A write
+// that a crash has cut off leaves zeros.
+var errNoHeader = errors.New("damaged at its beginning")
+
 // readSegment finds the last whole batch in a file of the log. A write that a crash has cut off leaves
 // a last batch that is not whole: it was never acknowledged. A batch that is not whole before one that
 // is, is damage.
 func readSegment(b []byte) (segmentTail, error) {
 	var tail segmentTail
+	if len(b) >= segmentHeader {
+		if magic := binary.LittleEndian.Uint32(b); magic != 0 && magic != segmentMagic {
+			return tail, errNoHeader
+		}
+	}
 	for {
 		next, ok := readBatch(b, tail.end)
 		if !ok {

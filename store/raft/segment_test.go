@@ -2,6 +2,7 @@ package raft
 
 import (
 	"bytes"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -103,4 +104,33 @@ func FuzzReadSegment(f *testing.F) {
 			t.Fatal(tail, err)
 		}
 	})
+}
+
+// A file that begins with something else was not cut off by a crash: nothing is cleared in it.
+func TestOverwrittenBeginning(t *testing.T) {
+	dir := t.TempDir()
+	log := openLog(t, dir)
+	appendLogs(t, log, 1, 5)
+	files, _ := filepath.Glob(filepath.Join(dir, "*.wal"))
+	b, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := readSegment(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range b[:whole.end] {
+		b[i] ^= 0x5a
+	}
+	path := filepath.Join(t.TempDir(), "copy.wal")
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := repairSegment(path); !errors.Is(err, errNoHeader) {
+		t.Errorf("repairSegment: %v", err)
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, b) {
+		t.Errorf("the file was changed, %v", err)
+	}
 }

@@ -37,7 +37,7 @@ func (m *logMeta) Load(dir string) (types.PersistentState, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return state, nil // it was about to be made, and is made now
-	case errors.Is(err, errInMiddle):
+	case errors.Is(err, errInMiddle), errors.Is(err, errNoHeader):
 		return state, fmt.Errorf("%w: %w; restore the directory from a backup", store.ErrCorrupt, err)
 	case err != nil || tail.indexStart == 0:
 		return state, err
