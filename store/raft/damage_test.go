@@ -91,6 +91,23 @@ func TestLostLog(t *testing.T) {
 	refuses(t, cfg, "corrupt", cfg.Dir)
 }
 
+// Nor is one without snapshots, whose file is empty or gone.
+func TestEmptiedLog(t *testing.T) {
+	for name, harm := range map[string]func(file string) error{
+		"emptied": func(file string) error { return os.Truncate(file, 0) },
+		"removed": os.Remove,
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := raft.Config{Dir: t.TempDir()}
+			written(t, cfg, 3)
+			if err := harm(glob(t, cfg.Dir, "log", "*.wal")); err != nil {
+				t.Fatal(err)
+			}
+			refuses(t, cfg, "corrupt", cfg.Dir)
+		})
+	}
+}
+
 // A flipped bit in the log is an error or, in the last entry, where it looks like a write that did not
 // complete, cuts that off. It never changes a value.
 func TestDamagedLog(t *testing.T) {

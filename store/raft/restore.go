@@ -113,6 +113,10 @@ func (n *Node) checkLog(from, to uint64) (err error) {
 
 // bootstrap makes a new node the only voter of a new cluster.
 func (n *Node) bootstrap() error {
+	// A vote comes after the log's first entry, so a node that has voted had one.
+	if voted, err := n.log.GetUint64([]byte("LastVoteTerm")); err == nil && voted != 0 {
+		return fmt.Errorf("%w: the log in %s is empty, but once had entries; restore the directory from a backup", store.ErrCorrupt, n.cfg.Dir)
+	}
 	// Raft notes the term before the configuration. A node that ended in between has a term but no
 	// cluster that it could ever have voted in: it starts over.
 	if err := n.log.SetUint64([]byte("CurrentTerm"), 0); err != nil {
