@@ -65,7 +65,8 @@ func (s *Server) listFrom(ctx context.Context, sel *selector, opts *metav1.ListO
 func (s *Server) collect(ctx context.Context, sel *selector, revision int64, start string, limit int) (*listed, error) {
 	out := &listed{items: []found{}}
 	continued := start != sel.key
-	rng := store.Range{Key: start, End: sel.end, Revision: revision}
+	// How many are left is told of lists that select nothing only, as in Kubernetes.
+	rng := store.Range{Key: start, End: sel.end, Revision: revision, SkipCount: !sel.all()}
 	for {
 		rng.Limit = limit - len(out.items)
 		if limit == 0 {

@@ -1,0 +1,34 @@
+package store
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+)
+
+// BenchmarkHistory tells how much memory a kept revision with one change costs beside its key and value.
+func BenchmarkHistory(b *testing.B) {
+	const revisions = 10_000
+	for b.Loop() {
+		m, kept := newMachine(), make([]*record, 0, revisions)
+		keys := make([]string, 100_000)
+		for i := range keys {
+			keys[i] = fmt.Sprintf("/registry/pods/default/pod-%06d", i)
+			m.apply(&Txn{Then: []Op{OpPut(keys[i], nil)}})
+		}
+		before := heap()
+		for i := range revisions {
+			_, r := m.apply(&Txn{Then: []Op{OpPut(keys[i*7%len(keys)], nil)}})
+			kept = append(kept, r)
+		}
+		b.ReportMetric(float64(heap()-before)/revisions, "B/revision")
+		runtime.KeepAlive(kept)
+	}
+}
+
+func heap() int {
+	runtime.GC()
+	var s runtime.MemStats
+	runtime.ReadMemStats(&s)
+	return int(s.HeapAlloc)
+}
