@@ -28,7 +28,7 @@ func traces(t *testing.T) state {
 		"rule":           append(rules(t, "iptables-save"), rules(t, "ip6tables-save")...),
 		"link":           links(t),
 		"process":        processes(t),
-		"temporary file": glob(t, filepath.Join(os.TempDir(), "inboard-*")),
+		"temporary file": glob(t, filepath.Join(os.TempDir(), "inboard-cluster-*")),
 		"sysctl": {read("/proc/sys/net/ipv4/ip_forward"), read("/proc/sys/net/ipv4/conf/all/route_localnet"),
 			read("/proc/sys/net/ipv4/conf/lo/route_localnet")},
 	}
@@ -64,11 +64,15 @@ func lines(t *testing.T, file string, pick func(string) string) []string {
 	return out
 }
 
-// cgroups are the directories with inboard in their name, in all hierarchies.
+// cgroups are the directories with inboard in their name, in all hierarchies. Tests of the container
+// runtime, which may run at the same time, have theirs below one of their own.
 func cgroups(t *testing.T) []string {
 	t.Helper()
 	var out []string
 	_ = filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && strings.HasPrefix(d.Name(), "runctest-") {
+			return fs.SkipDir
+		}
 		if err == nil && d.IsDir() && strings.Contains(d.Name(), "inboard") {
 			out = append(out, path)
 		}
