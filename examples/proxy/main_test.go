@@ -2,41 +2,26 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
-	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"go.uber.org/goleak"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/internal/apitest"
+	"github.com/inboard/inboard/internal/nstest"
 	"github.com/inboard/inboard/proxy"
 )
 
-const inside = "INBOARD_TEST_IN_OWN_NETNS"
-
 // TestMain runs the tests in a network namespace of their own, where there is root.
 func TestMain(m *testing.M) {
-	if os.Getenv(inside) != "" || os.Geteuid() != 0 {
-		goleak.VerifyTestMain(m)
-		return
-	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Env = append(os.Environ(), inside+"=1")
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	nstest.Enter()
+	goleak.VerifyTestMain(m)
 }
 
 func check(t *testing.T, err error) {
@@ -48,18 +33,13 @@ func check(t *testing.T, err error) {
 
 // TestOverHTTPS: with nothing but a kubeconfig, services become rules, which are gone at the end.
 func TestOverHTTPS(t *testing.T) {
-	if os.Getenv(inside) == "" {
-		t.Skip("needs root: it changes rules in a network namespace of its own")
-	}
+	nstest.Need(t)
 	if _, err := exec.LookPath("iptables-save"); err != nil {
 		t.Skip("needs iptables:", err)
 	}
-	lo, err := netlink.LinkByName("lo")
-	check(t, err)
-	check(t, netlink.LinkSetUp(lo))
 	api := apitest.Open(t)
 	kubeconfig := api.Serve(t, "system:kube-proxy")
-	_, err = client.For[*corev1.Service](api.Admin()).Create(t.Context(), &corev1.Service{
+	_, err := client.For[*corev1.Service](api.Admin()).Create(t.Context(), &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"},
 		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
 	})

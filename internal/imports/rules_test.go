@@ -76,6 +76,8 @@ var rules = []rule{
 		why: "the server of other packages' tests; only tests import it"},
 	{pkg: "internal/events", may: machinery, own: []string{"apiserver/client"}, why: "components record events through the contract"},
 	{pkg: "internal/news", why: "a queue of names, for every runtime"},
+	{pkg: "internal/nstest", may: []string{"github.com/vishvananda/netlink"},
+		why: "moves tests into namespaces of their own; only tests import it"},
 	{pkg: "internal/selfimage", may: []string{"github.com/google/go-containerregistry/..."}, why: "images of the running program, for demos and tests"},
 	{pkg: "internal/imports", why: "go list is all it needs"},
 	{pkg: "internal/e2e", why: "tests start programs, they link none"},
@@ -104,6 +106,6 @@ var banned = []struct {
 	{dep: "github.com/opencontainers/runc/...", except: []string{"kubelet/runc", "examples/..."}, why: "only kubelet/runc needs libcontainer"},
 	{dep: "github.com/coreos/go-iptables/...", except: []string{"proxy/iptables", "examples/..."}, why: "only proxy/iptables needs it"},
 	// hashicorp/raft itself brings it.
-	{dep: "testing", except: []string{"store/storetest", "store/raft", "apiserver/client/clienttest", "kubelet/kubelettest/...", "internal/apitest", "examples/..."},
+	{dep: "testing", except: []string{"store/storetest", "store/raft", "apiserver/client/clienttest", "kubelet/kubelettest/...", "internal/apitest", "internal/nstest", "examples/..."},
 		why: "programs don't link test code"},
 }

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -19,31 +18,14 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"github.com/inboard/inboard/internal/nstest"
 	"github.com/inboard/inboard/kubelet"
 )
 
-const inside = "INBOARD_TEST_INSIDE"
-
 // TestMain moves the tests into a network namespace of their own.
 func TestMain(m *testing.M) {
-	if os.Geteuid() != 0 || os.Getenv(inside) != "" {
-		goleak.VerifyTestMain(m)
-	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Env = append(os.Environ(), inside+"=1")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	runtime.LockOSThread()
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		os.Exit(exit.ExitCode())
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(0)
+	nstest.Enter()
+	goleak.VerifyTestMain(m)
 }
 
 func needRoot(t testing.TB) {

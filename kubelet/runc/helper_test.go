@@ -29,17 +29,9 @@ func (w testWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func loopbackUp() error {
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return err
-	}
-	return netlink.LinkSetUp(lo)
-}
-
 // program is a program that embeds the runtime, for tests that kill it.
-func program() int {
-	r, err := runc.Open(runc.Config{Dir: os.Getenv("INBOARD_TEST_DIR"), CgroupParent: cgroupParent()})
+func program(dir string) int {
+	r, err := runc.Open(runc.Config{Dir: dir, CgroupParent: cgroupParent()})
 	if err != nil {
 		fmt.Println(err)
 		return 1

@@ -8,10 +8,8 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"github.com/inboard/inboard/internal/nstest"
 	"github.com/inboard/inboard/internal/selfimage"
 	"github.com/inboard/inboard/kubelet"
 	"github.com/inboard/inboard/kubelet/runc"
@@ -29,49 +28,31 @@ import (
 const (
 	appPath    = "/bin/app" // this test binary in a container
 	appImage   = "test/app:v1"
-	inside     = "INBOARD_TEST_INSIDE"
+	asProgram  = "INBOARD_TEST_PROGRAM" // set for the program that embeds the runtime
+	programDir = "INBOARD_TEST_DIR"
 	parentName = "INBOARD_TEST_CGROUP_PARENT"
 	cgroup2    = "INBOARD_TEST_CGROUP2" // the tests see version 2 of cgroups only
 )
 
-// TestMain is three programs: the container's command, the tests, and before them the one that
-// moves the tests into a network and a mount namespace of their own.
+// TestMain is four programs: the container's command, one that embeds the runtime, the tests, and before them the
+// one that moves the tests into namespaces of their own.
 func TestMain(m *testing.M) {
 	runc.Init()
 	if os.Args[0] == appPath {
 		os.Exit(app(os.Args[1:]))
 	}
-	if os.Geteuid() != 0 || os.Getenv(inside) != "" {
-		if os.Getenv(inside) == "program" {
-			os.Exit(program())
+	if os.Getenv(asProgram) != "" {
+		os.Exit(program(os.Getenv(programDir)))
+	}
+	nstest.Enter(parentName + "=" + fmt.Sprint("runctest-", os.Getpid()))
+	prepareInside()
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		removeOwnTemp()
+		for _, d := range cgroupDirs() {
+			_ = os.Remove(d)
 		}
-		prepareInside()
-		goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-			removeOwnTemp()
-			for _, d := range cgroupDirs() {
-				_ = os.Remove(d)
-			}
-			os.Exit(code)
-		}))
-	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Args[0] = os.Args[0]
-	cmd.Env = append(os.Environ(), inside+"=tests", parentName+"="+fmt.Sprint("runctest-", os.Getpid()))
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL,
-	}
-	runtime.LockOSThread()
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		os.Exit(exit.ExitCode())
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(0)
+		os.Exit(code)
+	}))
 }
 
 // prepareInside gives the tests names of their own for all that they make: others may run
@@ -83,12 +64,6 @@ func prepareInside() {
 	}
 	if os.Geteuid() != 0 {
 		return
-	}
-	if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
-		panic(err)
-	}
-	if err := loopbackUp(); err != nil {
-		panic(err)
 	}
 	if os.Getenv(cgroup2) != "" {
 		_ = unix.Unmount("/sys/fs/cgroup", unix.MNT_DETACH)

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/inboard/inboard/internal/nstest"
 	"github.com/inboard/inboard/kubelet/runc"
 )
 
@@ -81,7 +82,7 @@ func TestKilledProgram(t *testing.T) {
 func startProgram(t *testing.T, dir string) (kill func()) {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), inside+"=program", "INBOARD_TEST_DIR="+dir)
+	cmd.Env = append(os.Environ(), asProgram+"=1", programDir+"="+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -128,7 +129,7 @@ func TestCgroup2(t *testing.T) {
 	}
 	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run",
 		"^(TestContainerRunsAndExits|TestStop|TestExec|TestConfinement|TestCloseLeavesNothing|TestKilledProgram)$")
-	cmd.Env = append(os.Environ(), cgroup2+"=1", inside+"=")
+	cmd.Env = nstest.Outside(append(os.Environ(), cgroup2+"=1"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
