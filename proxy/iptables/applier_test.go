@@ -18,6 +18,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/inboard/inboard/internal/nstest"
 	"github.com/inboard/inboard/proxy"
 )
 
@@ -327,7 +328,7 @@ func TestNotPermitted(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(dir, "test"), self, 0o755))
 	cmd := exec.Command(filepath.Join(dir, "test"), "-test.run=^TestNotPermitted$")
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "INBOARD_TEST_NEW=1", inside+"=")
+	cmd.Env = nstest.Outside(append(os.Environ(), "INBOARD_TEST_NEW=1"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.HasPrefix(string(out), "true ") || !strings.Contains(string(out), "run as root") {
