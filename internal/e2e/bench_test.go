@@ -20,6 +20,7 @@ import (
 
 	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/apiserver/client/rest"
+	"github.com/inboard/inboard/internal/nstest"
 )
 
 // bench is a cluster under measurement.
@@ -81,17 +82,9 @@ func (s *bench) stop(b *testing.B) {
 	}
 }
 
-// needRoot skips what needs containers.
-func needRoot(b *testing.B) {
-	b.Helper()
-	if os.Getenv(inside) == "" {
-		b.Skip("needs root on Linux: containers, network namespaces and iptables")
-	}
-}
-
 // BenchmarkReady is the time from the start of the process until /readyz answers ok.
 func BenchmarkReady(b *testing.B) {
-	needRoot(b)
+	nstest.Need(b)
 	bin := build(b)
 	state := openDir(b)
 	for name, args := range map[string][]string{"memory": nil, "durable": {"-dir", filepath.Join(state, "state")}} {
@@ -110,7 +103,7 @@ func BenchmarkReady(b *testing.B) {
 // BenchmarkIdle reports the resident memory of the program with all components, some seconds after its
 // start. The time says nothing.
 func BenchmarkIdle(b *testing.B) {
-	needRoot(b)
+	nstest.Need(b)
 	s := startBench(b, build(b))
 	defer s.stop(b)
 	s.up(b)
@@ -138,7 +131,7 @@ func resident(b *testing.B, pid int) float64 {
 // BenchmarkPod is the time from the request that creates a pod, with the image present, until a watcher
 // over HTTPS sees it Ready; and p50 and p90 of it.
 func BenchmarkPod(b *testing.B) {
-	needRoot(b)
+	nstest.Need(b)
 	s := startBench(b, build(b), "-registry-mirror", "registry.test="+registry(b))
 	defer s.stop(b)
 	s.up(b)

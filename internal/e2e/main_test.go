@@ -11,19 +11,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"syscall"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/vishvananda/netlink"
 
+	"github.com/inboard/inboard/internal/nstest"
 	"github.com/inboard/inboard/internal/selfimage"
 )
-
-// inside is set in the copy of the test that runs in a network and a mount namespace of its own.
-const inside = "INBOARD_E2E_INSIDE"
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
@@ -38,34 +34,14 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	// The scripts share the machine's cgroups and one network namespace.
 	_ = flag.Set("test.parallel", "1")
-	switch {
-	case os.Geteuid() != 0 || runtime.GOOS != "linux":
-		os.Exit(m.Run()) // skips
-	case os.Getenv(inside) == "":
-		os.Exit(outside())
-	}
-	if err := network(); err != nil {
-		fmt.Fprintln(os.Stderr, "e2e:", err)
-		os.Exit(1)
-	}
-	os.Exit(m.Run())
-}
-
-// outside runs the tests again in namespaces of their own, so that nothing that they do to the network
-// touches the machine's.
-func outside() int {
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), inside+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	runtime.LockOSThread() // the death signal is tied to the thread
-	if err := cmd.Run(); err != nil {
-		if cmd.ProcessState == nil {
+	nstest.Enter()
+	if nstest.Inside() {
+		if err := network(); err != nil {
 			fmt.Fprintln(os.Stderr, "e2e:", err)
+			os.Exit(1)
 		}
-		return 1
 	}
-	return 0
+	os.Exit(m.Run()) // without root, all skip
 }
 
 // nodeIP is the address of the node in the tests' network.
@@ -73,13 +49,6 @@ const nodeIP = "10.9.9.9"
 
 // network makes the namespace look like a host with one network card, that leads nowhere.
 func network() error {
-	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
-		return err
-	}
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return err
-	}
 	veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "card"}, PeerName: "wall"}
 	if err := netlink.LinkAdd(veth); err != nil {
 		return err
@@ -88,7 +57,7 @@ func network() error {
 	if err != nil {
 		return err
 	}
-	for _, l := range []netlink.Link{lo, veth, wall} {
+	for _, l := range []netlink.Link{veth, wall} {
 		if err := netlink.LinkSetUp(l); err != nil {
 			return err
 		}
@@ -159,9 +128,7 @@ func registry(t testing.TB) string {
 }
 
 func TestStories(t *testing.T) {
-	if os.Geteuid() != 0 || runtime.GOOS != "linux" {
-		t.Skip("needs root on Linux: containers, network namespaces and iptables")
-	}
+	nstest.Need(t)
 	if testing.Short() {
 		t.Skip("takes minutes; left out with -short")
 	}
