@@ -61,11 +61,24 @@ func removeHome(dir string) error {
 	return os.RemoveAll(dir)
 }
 
+// ownDir tells that a path is a directory, not a link to one, that belongs to the user of this program.
+func ownDir(path string) bool {
+	info, err := os.Lstat(path)
+	if err != nil || !info.IsDir() {
+		return false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(st.Uid) == os.Geteuid()
+}
+
 // sweepHomes removes the directories of clusters that were killed. The container runtime has taken its
 // own part of them away before; where it hasn't, they stay until it does.
 func (c *cluster) sweepHomes() {
 	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), tempPattern+"*"))
 	for _, dir := range dirs {
+		if !ownDir(dir) {
+			continue // anyone can make such a name in a shared directory
+		}
 		lock, err := lockHome(dir, 0)
 		if err != nil {
 			continue // it lives, or is somebody else's
