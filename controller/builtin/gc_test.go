@@ -177,6 +177,7 @@ func TestPodsAreAdoptedAndReleased(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "stray", Labels: map[string]string{"app": "web"}},
 		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "v1"}}},
 	})
+	seesAllPods(w)
 	two := int32(2)
 	d := deploymentOf("web", 2, "v1")
 	rs := &appsv1.ReplicaSet{ObjectMeta: d.ObjectMeta, Spec: appsv1.ReplicaSetSpec{Replicas: &two, Selector: d.Spec.Selector, Template: d.Spec.Template}}
@@ -200,6 +201,20 @@ func TestPodsAreAdoptedAndReleased(t *testing.T) {
 		return len(pods()) == 3 && slices.ContainsFunc(pods(), func(p *corev1.Pod) bool { return p.Name == "stray" && metav1.GetControllerOf(p) == nil })
 	})
 	ready(2)
+}
+
+// seesAllPods waits until the controllers have seen all pods that exist. Views of different kinds are not in
+// step: a ReplicaSet may be seen before a pod that is older than it. A set in another namespace that counts
+// a pod of its own has seen all older pods, too.
+func seesAllPods(w *world) {
+	one := int32(1)
+	d := deploymentOf("probe", 1, "v1")
+	d.Namespace = "kube-system"
+	w.create(&appsv1.ReplicaSet{ObjectMeta: d.ObjectMeta,
+		Spec: appsv1.ReplicaSetSpec{Replicas: &one, Selector: d.Spec.Selector, Template: d.Spec.Template}})
+	eventually[*appsv1.ReplicaSet](w, "the probe counts its pod", func() bool {
+		return list[*appsv1.ReplicaSet](w, "kube-system")[0].Status.Replicas == 1
+	})
 }
 
 func TestEventsAreInKubesWords(t *testing.T) {
