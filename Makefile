@@ -44,7 +44,7 @@ unit:
 ## test-kubernetes: against the real Kubernetes components, which take some minutes to build the first time
 test-kubernetes: setup-test
 	cd internal/compare && GOFLAGS= go build -o ../../bin/kubernetes/ ./cmd/... && GOFLAGS= go test -timeout 60m ./...
-	go test -timeout 15m ./internal/e2e -run 'TestStories/alone|TestKubernetesFolder' -kubernetes $(CURDIR)/bin/kubernetes
+	go test -timeout 15m ./internal/e2e -run TestKubernetes -kubernetes $(CURDIR)/bin/kubernetes
 
 ## bench: the figures of the DESIGN.md files
 bench: setup-test

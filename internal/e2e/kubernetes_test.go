@@ -131,14 +131,15 @@ func serviceAccountKey() ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), err
 }
 
-// TestKubernetesFolder says early what is wrong with -kubernetes.
-func TestKubernetesFolder(t *testing.T) {
+// TestKubernetes runs the stories that need a real kube-apiserver.
+func TestKubernetes(t *testing.T) {
 	if *kubernetes == "" {
-		t.Skip("the story against a real kube-apiserver needs one: make test-kubernetes")
+		t.Skip("needs a real kube-apiserver: make test-kubernetes")
 	}
 	for _, name := range []string{"etcd", "kube-apiserver"} {
 		if _, err := os.Stat(filepath.Join(*kubernetes, name)); err != nil {
-			t.Error(err)
+			t.Fatal(err)
 		}
 	}
+	stories(t, filepath.Join("testdata", "kubernetes"))
 }

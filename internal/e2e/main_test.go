@@ -127,7 +127,11 @@ func registry(t testing.TB) string {
 	return serve(t, handler)
 }
 
-func TestStories(t *testing.T) {
+func TestStories(t *testing.T) { stories(t, "testdata") }
+
+// stories runs the scripts of a folder, and looks afterwards at what they left on the machine.
+func stories(t *testing.T, dir string) {
+	t.Helper()
 	nstest.Need(t)
 	if testing.Short() {
 		t.Skip("takes minutes; left out with -short")
@@ -139,17 +143,14 @@ func TestStories(t *testing.T) {
 	bin, images := build(t), registry(t)
 	before := traces(t)
 	testscript.Run(t, testscript.Params{
-		Dir:         "testdata",
+		Dir:         dir,
 		Cmds:        commands,
 		WorkdirRoot: openDir(t),
 		Condition: func(cond string) (bool, error) {
-			switch cond {
-			case "realworld":
-				return realworld() != "", nil
-			case "kubernetes":
-				return *kubernetes != "", nil
+			if cond != "realworld" {
+				return false, errors.New("there is only the condition realworld")
 			}
-			return false, errors.New("conditions are realworld and kubernetes")
+			return realworld() != "", nil
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
