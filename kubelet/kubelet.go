@@ -150,8 +150,9 @@ func (k *Kubelet) serve(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer func() {
 		cancel()
-		k.running.Wait()
+		// First what may still begin to work on pods, then that work.
 		wg.Wait()
+		k.running.Wait()
 	}()
 	failed := make(chan error, 8)
 	start := func(what string, f func(context.Context) error) {
