@@ -71,7 +71,7 @@ func run(t testing.TB, cfg proxy.Config) (p *proxy.Proxy, stop func() error) {
 // eventually waits until the rules have, or with "!" in front do not have, each of the texts.
 func eventually(t testing.TB, m *proxy.Memory, texts ...string) {
 	t.Helper()
-	timeout := time.After(10 * time.Second)
+	timeout := time.After(30 * time.Second) // well above CheckPeriod, also where time is not real
 	for {
 		rules, changed := m.Rules(proxy.IPv4)
 		if missing := unmet(rules, texts); missing == "" {
