@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // Proposer is a replicated log, as a store needs it.
@@ -12,8 +13,15 @@ type Proposer interface {
 	// Propose appends a command to the log and returns when Replica.Apply was called with it on this
 	// replica. An error means that this did not and will not happen, such as ErrNoLeader; when that
 	// is not sure, it is an ErrUnknownOutcome. ctx ends when the store is closed. The command must
-	// not be kept after the call by an implementation that does not need it for its log.
+	// not be kept after the call by an implementation that does not need it for its log. Several calls
+	// may be under way at once, in any order.
 	Propose(ctx context.Context, command []byte) error
+	// Confirm returns when this replica has applied all that anyone, anywhere, was told of before the
+	// call. An error, such as ErrNoLeader, means that this could not be found out.
+	Confirm(ctx context.Context) error
+	// KeepAlive and Remaining ask the leader's replica (Replica.KeepAlive, Replica.Remaining).
+	KeepAlive(ctx context.Context, id LeaseID) (time.Duration, error)
+	Remaining(ctx context.Context, id LeaseID) (time.Duration, error)
 }
 
 // How much may share one entry of the log.

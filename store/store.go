@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Config configures a store; zero values mean defaults.
@@ -20,6 +21,10 @@ type Config struct {
 	HistoryBytes     int
 	// MaxTxnBytes bounds the keys and values of one transaction; by default 2 MiB.
 	MaxTxnBytes int
+	// HistoryAge lets go of revisions that are older, by default never.
+	HistoryAge time.Duration
+	// Events are told what happens in the store.
+	Events Events
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -171,6 +176,18 @@ func (s *Store) Txn(ctx context.Context, t Txn) (TxnResult, error) {
 	defer s.mu.Unlock()
 	return s.applyTxn(&t), nil
 }
+
+// Sync returns when this replica's state has all that anyone, on any replica, was told of before the call:
+// reads after it are linearizable. A store in memory is always in that state.
+func (s *Store) Sync(ctx context.Context) error {
+	if err := s.ready(ctx); err != nil || s.proposals == nil {
+		return err
+	}
+	return s.proposals.proposer.Confirm(ctx)
+}
+
+// Stats returns the store's figures of the moment.
+func (s *Store) Stats() Stats { return Stats{Revision: s.Revision(), OldestRevision: s.history.oldest()} }
 
 // readTxn runs a transaction that changes nothing on the newest state.
 func (s *Store) readTxn(t *Txn) TxnResult {

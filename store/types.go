@@ -33,7 +33,7 @@ type Batch struct {
 	Events   []Event
 }
 
-// Op is one operation of a transaction; make it with OpPut, OpDelete, OpDeletePrefix, OpGet, ...
+// Op is one operation of a transaction; make it with OpPut, OpDelete, OpDeletePrefix, OpGet, OpTxn, ...
 type Op struct {
 	Type OpType
 	Key  string
@@ -41,6 +41,11 @@ type Op struct {
 	End   string
 	Value []byte
 	Lease LeaseID
+	// KeepValue and KeepLease make a put leave the key's value or lease as it is; the transaction fails
+	// with ErrKeyNotFound when there is no such key.
+	KeepValue, KeepLease bool
+	// Txn is the transaction that a TypeTxn nests; it belongs to the same revision.
+	Txn *Txn
 	// Limit bounds what a get on a range returns; 0 is no limit.
 	Limit int
 	// Decoded is what Entry.Decoded returns for the new entry on this replica, so that a
@@ -53,6 +58,7 @@ const (
 	TypePut OpType = iota
 	TypeDelete
 	TypeGet
+	TypeTxn
 )
 
 // OpType tells what an Op does.
@@ -61,7 +67,9 @@ type OpType uint8
 // Compare is a condition on a key's current state. A key that does not exist has version, revisions
 // and lease 0 and an empty value.
 type Compare struct {
-	Key    string
+	Key string
+	// End, when not empty, asks the condition of every key in [Key, End); it holds when there is none.
+	End    string
 	Target CompareTarget
 	Result CompareResult
 	// Number is compared with for all targets but the value.
@@ -119,6 +127,8 @@ type OpResult struct {
 	Prev []*Entry
 	// Count is the number of entries in a get's range whatever its limit, or of those deleted.
 	Count int
+	// Txn is the outcome of a nested transaction.
+	Txn *TxnResult
 }
 
 // Range asks for the entries of a key range, in key order.
@@ -132,6 +142,9 @@ type Range struct {
 	// SkipCount reads no further than the limit: Count is then the number of entries returned. Without
 	// it, a page costs a walk over all that is left of the range.
 	SkipCount bool
+	// Linearizable reads what everybody was told of before the call, wherever it was written; see
+	// Store.Sync. Without it the read is of this replica's state, which on a follower may lag behind.
+	Linearizable bool
 }
 
 // RangeResult is the answer to a Range.
@@ -173,6 +186,13 @@ var (
 	ErrUnknownOutcome = errors.New("store: outcome unknown")
 	// ErrNoLeader means that the replicated log takes no changes at the moment; nothing happened.
 	ErrNoLeader = errors.New("store: no leader")
+	// ErrLeaseNotFound and ErrLeaseExists tell of a lease that was never granted or is gone, and of an
+	// id that is taken. Nothing happened.
+	ErrLeaseNotFound = errors.New("store: lease not found")
+	ErrLeaseExists   = errors.New("store: lease exists already")
+	// ErrKeyNotFound means that a put with KeepValue or KeepLease has no key to keep it of. Nothing
+	// happened.
+	ErrKeyNotFound = errors.New("store: key not found")
 	// ErrLocked means that another process has the store's directory open.
 	ErrLocked = errors.New("store: directory is in use")
 )

@@ -14,6 +14,8 @@ type WatchConfig struct {
 	Revision int64
 	// Prev asks for the state before each change in Event.Prev.
 	Prev bool
+	// SkipPuts and SkipDeletes leave changes of that kind out.
+	SkipPuts, SkipDeletes bool
 }
 
 // Watcher is a cursor over the store's kept history: it sees every change of its range once, in

@@ -26,6 +26,20 @@ type Config struct {
 	SnapshotEntries, SnapshotBytes int64
 	// SegmentBytes is the size of the log's files, which are preallocated; by default 16 MiB.
 	SegmentBytes int
+	// Address is where the other members reach this one, and where Network listens unless Listener is set.
+	// A node without an address is its cluster's only member, for ever.
+	Address string
+	// Members are the voters that a new cluster begins with, this node among them; every one of them is
+	// opened with the same list. A node that is to be added to a running cluster has none and waits for
+	// Node.AddMember there. Members is only looked at when Dir is new.
+	Members []Member
+	// Network carries what the members tell each other; see TLS. Required when there is an Address.
+	Network Network
+	// ElectionTimeout is how long a follower waits for a leader's word before it stands for election;
+	// by default one second. All members should have the same.
+	ElectionTimeout time.Duration
+	// Events are told what happens to the node.
+	Events Events
 	// Logger is told about trouble, and about elections and snapshots at debug level; nil discards.
 	Logger *slog.Logger
 }
