@@ -16,16 +16,22 @@ type LeaseInfo struct {
 
 // Grant makes a lease that expires when it is not kept alive for ttl; id 0 chooses an id. It fails with
 // ErrLeaseExists when the id is taken.
-func (s *Store) Grant(ctx context.Context, id LeaseID, ttl time.Duration) (LeaseID, error) { return 0, ErrInvalid }
+func (s *Store) Grant(ctx context.Context, id LeaseID, ttl time.Duration) (LeaseID, error) {
+	return 0, ErrInvalid
+}
 
 // Revoke ends a lease: its keys are deleted in one revision. It fails with ErrLeaseNotFound.
 func (s *Store) Revoke(ctx context.Context, id LeaseID) error { return ErrInvalid }
 
 // KeepAlive renews a lease and returns the time that it has from now on. It fails with ErrLeaseNotFound.
-func (s *Store) KeepAlive(ctx context.Context, id LeaseID) (time.Duration, error) { return 0, ErrInvalid }
+func (s *Store) KeepAlive(ctx context.Context, id LeaseID) (time.Duration, error) {
+	return 0, ErrInvalid
+}
 
 // Lease tells how a lease stands. It fails with ErrLeaseNotFound.
-func (s *Store) Lease(ctx context.Context, id LeaseID) (LeaseInfo, error) { return LeaseInfo{}, ErrInvalid }
+func (s *Store) Lease(ctx context.Context, id LeaseID) (LeaseInfo, error) {
+	return LeaseInfo{}, ErrInvalid
+}
 
 // Leases returns the ids of all leases, in order.
 func (s *Store) Leases(ctx context.Context) ([]LeaseID, error) { return nil, ErrInvalid }

@@ -187,7 +187,9 @@ func (s *Store) Sync(ctx context.Context) error {
 }
 
 // Stats returns the store's figures of the moment.
-func (s *Store) Stats() Stats { return Stats{Revision: s.Revision(), OldestRevision: s.history.oldest()} }
+func (s *Store) Stats() Stats {
+	return Stats{Revision: s.Revision(), OldestRevision: s.history.oldest()}
+}
 
 // readTxn runs a transaction that changes nothing on the newest state.
 func (s *Store) readTxn(t *Txn) TxnResult {
