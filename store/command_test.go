@@ -76,6 +76,13 @@ func normal(t Txn) Txn {
 	return t
 }
 
+// applyAlone applies a transaction as a command of its own.
+func applyAlone(m *machine, t *Txn) []*record {
+	w := m.begin()
+	_, _ = w.apply(t)
+	return w.commit()
+}
+
 // Whatever is decoded can be applied, and encodes to something that decodes to the same.
 func FuzzDecodeCommand(f *testing.F) {
 	txn := Txn{
@@ -97,7 +104,7 @@ func FuzzDecodeCommand(f *testing.F) {
 		m := newMachine()
 		var batch []*proposal
 		for i := range c.txns {
-			m.apply(&c.txns[i])
+			applyAlone(&m, &c.txns[i])
 			batch = append(batch, &proposal{txn: &c.txns[i]})
 		}
 		if len(batch) == 0 {
@@ -114,7 +121,7 @@ func FuzzDecodeCommand(f *testing.F) {
 func FuzzReadSnapshot(f *testing.F) {
 	m := newMachine()
 	for _, key := range []string{"a", "a/b", "c"} {
-		m.apply(&Txn{Then: []Op{{Type: TypePut, Key: key, Value: []byte("value of " + key), Lease: 3}}})
+		applyAlone(&m, &Txn{Then: []Op{{Type: TypePut, Key: key, Value: []byte("value of " + key), Lease: 3}}})
 	}
 	m.compacted = 2
 	var full, empty bytes.Buffer
@@ -134,7 +141,7 @@ func FuzzReadSnapshot(f *testing.F) {
 		}
 		// The encoding may be longer than need be, but not mean something else.
 		again, err := readSnapshot(&out)
-		if err != nil || again.rev != m.rev || again.compacted != m.compacted || again.tree.Len() != m.tree.Len() {
+		if err != nil || again.rev != m.rev || again.compacted != m.compacted || again.tree.len() != m.tree.len() {
 			t.Fatalf("%+v became %+v, %v", m, again, err)
 		}
 	})
@@ -143,7 +150,7 @@ func FuzzReadSnapshot(f *testing.F) {
 // No flipped bit and no missing byte of a snapshot goes unnoticed.
 func TestDamagedSnapshot(t *testing.T) {
 	m := newMachine()
-	m.apply(&Txn{Then: []Op{OpPut("key", []byte("value")), OpPut("other", nil)}})
+	applyAlone(&m, &Txn{Then: []Op{OpPut("key", []byte("value")), OpPut("other", nil)}})
 	var b bytes.Buffer
 	if n, err := (Snapshot{m}).WriteTo(&b); err != nil || n != int64(b.Len()) {
 		t.Fatal(n, err)

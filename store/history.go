@@ -1,10 +1,8 @@
 package store
 
-import (
-	"sync"
-)
+import "sync"
 
-// history is the window of kept revisions: base, whose tree can be read but whose changes are gone,
+// history is the window of kept revisions: base, whose state can be read but whose changes are gone,
 // and every revision after it. Writers append; the lock is held for no longer than that.
 type history struct {
 	maxRevisions int
@@ -16,6 +14,7 @@ type history struct {
 	head    int
 	count   int
 	bytes   int
+	rebuilt rebuilt
 }
 
 func (h *history) init(base *record, maxRevisions, maxBytes int) {
@@ -23,17 +22,19 @@ func (h *history) init(base *record, maxRevisions, maxBytes int) {
 	h.records = make([]*record, 64)
 }
 
-// append adds the next revision and lets go of the oldest ones beyond the bounds. The newest is always
+// append adds the next revisions and lets go of the oldest ones beyond the bounds. The newest is always
 // kept.
-func (h *history) append(r *record) {
+func (h *history) append(records []*record) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.count == len(h.records) {
-		h.grow()
+	for _, r := range records {
+		if h.count == len(h.records) {
+			h.grow()
+		}
+		h.records[(h.head+h.count)%len(h.records)] = r
+		h.count++
+		h.bytes += r.size
 	}
-	h.records[(h.head+h.count)%len(h.records)] = r
-	h.count++
-	h.bytes += r.size
 	for h.count > 1 && (h.count > h.maxRevisions || h.bytes > h.maxBytes) {
 		h.drop()
 	}
@@ -54,7 +55,7 @@ func (h *history) drop() {
 	h.head = (h.head + 1) % len(h.records)
 	h.count--
 	h.bytes -= oldest.size
-	h.base = &record{rev: oldest.rev, tree: oldest.tree}
+	h.base = &record{rev: oldest.rev, tree: oldest.anyTree()}
 }
 
 // compact lets go of everything before rev, which becomes the oldest that can be read.
@@ -71,25 +72,15 @@ func (h *history) reset(base *record) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	clear(h.records)
+	h.rebuilt = rebuilt{}
 	h.base, h.head, h.count, h.bytes = base, 0, 0, 0
 }
 
-// treeAt returns the key space after revision rev.
-func (h *history) treeAt(rev int64) (*tree, error) {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	switch {
-	case rev < h.base.rev:
-		return nil, &CompactedError{Oldest: h.base.rev}
-	case rev == h.base.rev:
-		return h.base.tree, nil
-	case rev > h.base.rev+int64(h.count):
-		return nil, ErrFutureRevision
-	}
-	return h.at(rev).tree, nil
-}
-
+// at returns the record of a kept revision; that of the base has no events.
 func (h *history) at(rev int64) *record {
+	if rev == h.base.rev {
+		return h.base
+	}
 	return h.records[(h.head+int(rev-h.base.rev)-1)%len(h.records)]
 }
 

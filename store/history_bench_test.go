@@ -14,12 +14,11 @@ func BenchmarkHistory(b *testing.B) {
 		keys := make([]string, 100_000)
 		for i := range keys {
 			keys[i] = fmt.Sprintf("/registry/pods/default/pod-%06d", i)
-			m.apply(&Txn{Then: []Op{OpPut(keys[i], nil)}})
+			applyAlone(&m, &Txn{Then: []Op{OpPut(keys[i], nil)}})
 		}
 		before := heap()
 		for i := range revisions {
-			_, r := m.apply(&Txn{Then: []Op{OpPut(keys[i*7%len(keys)], nil)}})
-			kept = append(kept, r)
+			kept = append(kept, applyAlone(&m, &Txn{Then: []Op{OpPut(keys[i*7%len(keys)], nil)}})...)
 		}
 		b.ReportMetric(float64(heap()-before)/revisions, "B/revision")
 		runtime.KeepAlive(kept)

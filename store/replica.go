@@ -75,21 +75,27 @@ func (r *Replica) apply(cmd []byte) error {
 	if c.kind == commandCompact {
 		_ = r.store.applyCompact(c.compact) // its caller, elsewhere, is told
 	}
+	w := r.store.machine.begin()
 	for i := range c.txns {
-		r.store.applyTxn(&c.txns[i])
+		_, _ = w.apply(&c.txns[i]) // its caller, elsewhere, is told
 	}
+	r.store.publish(w.commit())
 	return nil
 }
 
 // applyOwn applies what this replica proposed from the callers' own values: the bytes that others
 // decode were made from them, and Op.Decoded is still there.
 func (r *Replica) applyOwn(batch []*proposal) {
+	w := r.store.machine.begin()
 	for _, p := range batch {
 		if p.txn == nil {
 			p.err = r.store.applyCompact(p.compact)
 		} else {
-			p.res = r.store.applyTxn(p.txn)
+			p.res, p.err = w.apply(p.txn)
 		}
+	}
+	r.store.publish(w.commit())
+	for _, p := range batch { // only now: its caller may read at once
 		p.done <- struct{}{}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/inboard/inboard/store"
 )
@@ -38,6 +39,16 @@ func (l *testLog) Propose(ctx context.Context, command []byte) error {
 	defer l.mu.Unlock()
 	l.commands = append(l.commands, command)
 	return l.replica.Apply(command)
+}
+
+func (l *testLog) Confirm(context.Context) error { return l.err }
+
+func (l *testLog) KeepAlive(_ context.Context, id store.LeaseID) (time.Duration, error) {
+	return l.replica.KeepAlive(id)
+}
+
+func (l *testLog) Remaining(_ context.Context, id store.LeaseID) (time.Duration, error) {
+	return l.replica.Remaining(id)
 }
 
 func openReplica(t *testing.T, l *testLog) *store.Replica {

@@ -34,7 +34,7 @@ func (s Snapshot) WriteTo(w io.Writer) (int64, error) {
 	b = binary.AppendVarint(b, s.machine.rev)
 	out.write(binary.AppendVarint(b, s.machine.compacted))
 	count := uint64(0)
-	scan(s.machine.tree.Root(), "", toEnd, func(e *Entry) bool {
+	s.machine.tree.view().scan("", toEnd, func(e *Entry) bool {
 		count++
 		b = appendString(append(b[:0], 1), e.Key)
 		b = binary.AppendVarint(b, e.CreateRevision)
@@ -78,7 +78,7 @@ func readSnapshot(from io.Reader) (machine, error) {
 		return m, fmt.Errorf("%w: not a snapshot of a store", ErrCorrupt)
 	}
 	m.rev, m.compacted = r.varint(), r.varint()
-	txn := m.tree.Txn()
+	edit := m.tree.edit()
 	count, last := uint64(0), ""
 	for r.byte() == 1 {
 		e := &Entry{Key: string(r.take(r.uvarint()))}
@@ -88,7 +88,7 @@ func readSnapshot(from io.Reader) (machine, error) {
 		if r.err != nil || e.Key <= last || e.ModRevision > m.rev {
 			break
 		}
-		txn.Insert(keyBytes(e.Key), e)
+		edit.put(e)
 		last = e.Key
 		count++
 	}
@@ -96,7 +96,7 @@ func readSnapshot(from io.Reader) (machine, error) {
 	if r.err != nil {
 		return m, fmt.Errorf("%w: snapshot, after %d entries: %w", ErrCorrupt, count, r.err)
 	}
-	m.tree = txn.CommitOnly()
+	m.tree = edit.commit()
 	return m, nil
 }
 

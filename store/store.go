@@ -115,7 +115,7 @@ func (s *Store) Get(ctx context.Context, key string) (*Entry, int64, error) {
 		return nil, 0, err
 	}
 	v := s.current.Load()
-	return entryOf(v.tree.Root(), key), v.rev, nil
+	return v.tree.view().get(key), v.rev, nil
 }
 
 // Range returns the entries of a range at one revision. Reading the past fails with a CompactedError
@@ -138,10 +138,10 @@ func (s *Store) Range(ctx context.Context, r Range) (RangeResult, error) {
 		v = &record{rev: r.Revision, tree: at}
 	}
 	if r.SkipCount {
-		entries, more := page(v.tree.Root(), r.Key, r.End, r.Limit)
+		entries, more := v.tree.view().page(r.Key, r.End, r.Limit)
 		return RangeResult{Revision: v.rev, Entries: entries, Count: len(entries), More: more}, nil
 	}
-	entries, count := collect(v.tree.Root(), r.Key, r.End, r.Limit)
+	entries, count := v.tree.view().collect(r.Key, r.End, r.Limit)
 	return RangeResult{Revision: v.rev, Entries: entries, Count: count, More: count > len(entries)}, nil
 }
 
@@ -163,7 +163,7 @@ func (s *Store) Txn(ctx context.Context, t Txn) (TxnResult, error) {
 		return TxnResult{}, fmt.Errorf("%w: the transaction has %d bytes, the limit is %d", ErrTooLarge, n, s.cfg.MaxTxnBytes)
 	}
 	if !t.writes() {
-		return s.readTxn(&t), nil
+		return s.readTxn(&t)
 	}
 	if s.proposals != nil {
 		p := &proposal{txn: &t}
@@ -174,7 +174,10 @@ func (s *Store) Txn(ctx context.Context, t Txn) (TxnResult, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.applyTxn(&t), nil
+	w := s.machine.begin()
+	res, err := w.apply(&t)
+	s.publish(w.commit())
+	return res, err
 }
 
 // Sync returns when this replica's state has all that anyone, on any replica, was told of before the call:
@@ -192,27 +195,22 @@ func (s *Store) Stats() Stats {
 }
 
 // readTxn runs a transaction that changes nothing on the newest state.
-func (s *Store) readTxn(t *Txn) TxnResult {
+func (s *Store) readTxn(t *Txn) (TxnResult, error) {
 	v := s.current.Load()
 	m := machine{tree: v.tree, rev: v.rev}
-	res, _ := m.apply(t)
-	return res
+	w := m.begin()
+	return w.apply(t)
 }
 
-// applyTxn applies a transaction and makes its outcome visible; s.mu is held.
-func (s *Store) applyTxn(t *Txn) TxnResult {
-	res, r := s.machine.apply(t)
-	if r != nil {
-		s.publish(r)
+// publish makes the revisions of a command visible: kept for watchers first, then to readers, then
+// announced. s.mu is held.
+func (s *Store) publish(records []*record) {
+	if len(records) == 0 {
+		return
 	}
-	return res
-}
-
-// publish makes a revision visible: kept for watchers first, then to readers, then announced.
-func (s *Store) publish(r *record) {
-	s.history.append(r)
-	s.current.Store(r)
-	s.watchers.announce(r)
+	s.history.append(records)
+	s.current.Store(records[len(records)-1])
+	s.watchers.announce(records)
 }
 
 // Compact lets go of the past before revision rev, which becomes the oldest that can be read; watches

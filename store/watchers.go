@@ -90,26 +90,32 @@ func (ws *watchers) set(w *Watcher, add bool) watcherSet {
 	return ws.ranges
 }
 
-// announce tells the watchers that r concerns. Revisions come in order.
-func (ws *watchers) announce(r *record) {
+// announce tells the watchers that the records concern. Revisions come in order.
+func (ws *watchers) announce(records []*record) {
 	ws.mu.Lock()
-	for i := range r.events {
-		key := r.events[i].Entry.Key
-		ws.byKey[key].notify(r.rev)
-		if ws.prefixes.Len() > 0 {
-			ws.prefixes.Root().WalkPath(keyBytes(key), func(_ []byte, v any) bool {
-				v.(watcherSet).notify(r.rev)
-				return false
-			})
-		}
-		for w := range ws.ranges {
-			if w.wants(&r.events[i]) {
-				w.notify(r.rev)
-			}
+	for _, r := range records {
+		for i := range r.events {
+			ws.tell(&r.events[i], r.rev)
 		}
 	}
 	ws.mu.Unlock()
-	ws.announced.Store(r.rev)
+	ws.announced.Store(records[len(records)-1].rev)
+}
+
+func (ws *watchers) tell(ev *Event, rev int64) {
+	key := ev.Entry.Key
+	ws.byKey[key].notify(rev)
+	if ws.prefixes.Len() > 0 {
+		ws.prefixes.Root().WalkPath(keyBytes(key), func(_ []byte, v any) bool {
+			v.(watcherSet).notify(rev)
+			return false
+		})
+	}
+	for w := range ws.ranges {
+		if w.wants(ev) {
+			w.notify(rev)
+		}
+	}
 }
 
 // announceReset tells all watchers that the state was replaced by that of revision rev: those that had
