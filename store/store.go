@@ -89,6 +89,9 @@ func (s *Store) Close() error {
 	return nil
 }
 
+// Done is closed by Close.
+func (s *Store) Done() <-chan struct{} { return s.done }
+
 func (s *Store) isClosed() bool {
 	select {
 	case <-s.done:

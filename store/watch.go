@@ -16,6 +16,10 @@ type WatchConfig struct {
 	Prev bool
 	// SkipPuts and SkipDeletes leave changes of that kind out.
 	SkipPuts, SkipDeletes bool
+	// Notify, when set, is called when a watcher that had nothing for TryNext may have something: one
+	// goroutine can then serve any number of watchers. It is called within the store's locks, maybe before
+	// Watch returns: it must return at once and call nothing of the store.
+	Notify func()
 }
 
 // Watcher is a cursor over the store's kept history: it sees every change of its range once, in
@@ -52,6 +56,9 @@ func (s *Store) Watch(cfg WatchConfig) (*Watcher, error) {
 	if err := s.watchers.add(w, cfg.Revision); err != nil {
 		return nil, err
 	}
+	if from, _ := w.pending(); from != 0 && cfg.Notify != nil {
+		cfg.Notify()
+	}
 	return w, nil
 }
 
@@ -84,6 +91,35 @@ func (w *Watcher) Next(ctx context.Context) (Batch, error) {
 		}
 	}
 }
+
+// TryNext is Next without waiting; it is false when there is nothing, and then Notify tells of more. It
+// looks through a bounded part of the history: without a batch it may be true that there is more to look
+// through, and Notify has been called again.
+func (w *Watcher) TryNext() (Batch, bool, error) {
+	select {
+	case <-w.done:
+		return Batch{}, false, ErrClosed
+	case <-w.store.done:
+		return Batch{}, false, ErrClosed
+	default:
+	}
+	for range tryReads {
+		from, to := w.pending()
+		if from == 0 {
+			return Batch{}, false, nil
+		}
+		if batch, found, err := w.look(from, to); found || err != nil {
+			return batch, found, err
+		}
+	}
+	if from, _ := w.pending(); from != 0 && w.cfg.Notify != nil {
+		w.cfg.Notify()
+	}
+	return Batch{}, false, nil
+}
+
+// tryReads bounds how much of the history one TryNext looks through, in reads of a watcher's buffer.
+const tryReads = 64
 
 // Progress returns the revision up to which Next has returned everything of the watched range.
 func (w *Watcher) Progress() int64 {
@@ -151,6 +187,9 @@ func (w *Watcher) notify(rev int64) {
 		select {
 		case w.wake <- struct{}{}:
 		default:
+		}
+		if w.cfg.Notify != nil {
+			w.cfg.Notify()
 		}
 	}
 }
