@@ -170,6 +170,9 @@ func isPrefix(start, end string) bool { return end != "" && end == PrefixEnd(sta
 func (c *Compare) holds(e *Entry) bool {
 	var order int
 	if e == nil {
+		if c.Target == TargetValue {
+			return false // as in etcd: a missing value is not an empty one
+		}
 		e = &Entry{}
 	}
 	switch c.Target {

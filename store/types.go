@@ -64,11 +64,12 @@ const (
 // OpType tells what an Op does.
 type OpType uint8
 
-// Compare is a condition on a key's current state. A key that does not exist has version, revisions
-// and lease 0 and an empty value.
+// Compare is a condition on a key's state before the transaction, also in a nested one. A key that does
+// not exist has version, revisions and lease 0, and no value: no condition on its value holds.
 type Compare struct {
 	Key string
-	// End, when not empty, asks the condition of every key in [Key, End); it holds when there is none.
+	// End, when not empty, asks the condition of every key in [Key, End); where there is none, of one that
+	// does not exist.
 	End    string
 	Target CompareTarget
 	Result CompareResult

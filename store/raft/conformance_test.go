@@ -3,7 +3,6 @@ package raft_test
 import (
 	"testing"
 
-	"github.com/inboard/inboard/store"
 	"github.com/inboard/inboard/store/raft"
 	"github.com/inboard/inboard/store/storetest"
 )
@@ -17,6 +16,6 @@ func TestScripts(t *testing.T) {
 }
 
 // openSmall opens a store with small bounds, so that snapshots and new segments come in between.
-func openSmall(t *testing.T) *store.Store {
-	return open(t, raft.Config{Dir: t.TempDir(), SnapshotEntries: 100, SegmentBytes: 64 << 10}).Store()
+func openSmall(t *testing.T) storetest.Store {
+	return storetest.Local(open(t, raft.Config{Dir: t.TempDir(), SnapshotEntries: 100, SegmentBytes: 64 << 10}).Store())
 }

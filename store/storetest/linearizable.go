@@ -55,7 +55,7 @@ var register = porcupine.Model{
 
 // testLinearizable records what concurrent clients see and has Porcupine find an order that explains
 // it (https://github.com/anishathalye/porcupine).
-func testLinearizable(t *testing.T, s *store.Store) {
+func testLinearizable(t *testing.T, s Store) {
 	const clients, each = 8, 100
 	var mu sync.Mutex
 	var history []porcupine.Operation
@@ -95,9 +95,9 @@ func randomInput(client, n int) input {
 	return in
 }
 
-func perform(t *testing.T, s *store.Store, in input) (output, error) {
+func perform(t *testing.T, s Store, in input) (output, error) {
 	if in.get {
-		e, _, err := s.Get(t.Context(), in.key)
+		e, _, err := get(t.Context(), s, in.key)
 		if err != nil || e == nil {
 			return output{}, err
 		}

@@ -39,7 +39,10 @@ func (m *model) pick(state map[string]item, key, end string) []item {
 }
 
 func (m *model) holds(c store.Compare) bool {
-	it := m.at(m.rev())[c.Key]
+	it, ok := m.at(m.rev())[c.Key]
+	if !ok && c.Target == store.TargetValue {
+		return false
+	}
 	order := 0
 	switch n := map[store.CompareTarget]int64{
 		store.TargetVersion: it.change, store.TargetCreateRevision: it.created, store.TargetModRevision: it.modified,
@@ -67,9 +70,9 @@ func (m *model) txn(t store.Txn) string {
 	text := fmt.Sprint(ok)
 	for _, op := range ops {
 		found := m.pick(state, op.Key, op.End)
-		text += fmt.Sprintf("; %d", len(found))
 		switch op.Type {
 		case store.TypeGet:
+			text += fmt.Sprintf("; get %d", len(found))
 			if op.Limit > 0 {
 				found = found[:min(op.Limit, len(found))]
 			}
@@ -81,10 +84,10 @@ func (m *model) txn(t store.Txn) string {
 			}
 			it.value, it.modified, it.change = string(op.Value), rev, it.change+1
 			state[op.Key] = it
-			text += fmt.Sprint([]item{it}, found)
+			text += "; put " + fmt.Sprint(found)
 			events = append(events, fmt.Sprint("put ", it, found))
 		case store.TypeDelete:
-			text += fmt.Sprint(found)
+			text += fmt.Sprintf("; delete %d", len(found)) + fmt.Sprint(found)
 			for _, it := range found {
 				delete(state, it.key)
 				events = append(events, fmt.Sprint("delete ", item{key: it.key, modified: rev}, []item{it}))
@@ -109,27 +112,25 @@ func items(entries []*store.Entry) []item {
 func show(res store.TxnResult, ops []store.Op) string {
 	text := fmt.Sprint(res.Succeeded)
 	for i, r := range res.Results {
-		text += fmt.Sprintf("; %d", r.Count)
-		if ops[i].Type != store.TypeDelete {
-			text += fmt.Sprint(items(r.Entries))
-		}
-		if ops[i].Type == store.TypePut {
-			text += " "
-		}
-		if ops[i].Type != store.TypeGet {
-			text += fmt.Sprint(items(r.Prev))
+		switch ops[i].Type {
+		case store.TypeGet:
+			text += fmt.Sprintf("; get %d", r.Count) + fmt.Sprint(items(r.Entries))
+		case store.TypePut:
+			text += "; put " + fmt.Sprint(items(r.Prev))
+		case store.TypeDelete:
+			text += fmt.Sprintf("; delete %d", r.Count) + fmt.Sprint(items(r.Prev))
 		}
 	}
 	return fmt.Sprint(text, " at ", res.Revision)
 }
 
 // testModel does random things to the store and to the model and compares all that can be seen.
-func testModel(t *testing.T, s *store.Store) {
+func testModel(t *testing.T, s Store) {
 	run := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		run++
 		g := generator{rt, fmt.Sprintf("run%06d/", run)}
-		m := &model{base: s.Revision(), states: []map[string]item{{}}, events: [][]string{nil}}
+		m := &model{base: revision(t, s), states: []map[string]item{{}}, events: [][]string{nil}}
 		rt.Repeat(map[string]func(*rapid.T){
 			"txn":     func(rt *rapid.T) { checkTxn(rt, t, s, m, g.txn()) },
 			"range":   func(rt *rapid.T) { checkRange(rt, t, s, m, g) },
@@ -139,7 +140,7 @@ func testModel(t *testing.T, s *store.Store) {
 	})
 }
 
-func checkTxn(rt *rapid.T, t *testing.T, s *store.Store, m *model, txn store.Txn) {
+func checkTxn(rt *rapid.T, t *testing.T, s Store, m *model, txn store.Txn) {
 	res, err := s.Txn(t.Context(), txn)
 	if errors.Is(err, store.ErrInvalid) {
 		rt.Skip("a key changes twice")
@@ -153,11 +154,11 @@ func checkTxn(rt *rapid.T, t *testing.T, s *store.Store, m *model, txn store.Txn
 	}
 }
 
-func checkRange(rt *rapid.T, t *testing.T, s *store.Store, m *model, g generator) {
+func checkRange(rt *rapid.T, t *testing.T, s Store, m *model, g generator) {
 	key, end := g.span()
 	rev := rapid.Int64Range(m.base, m.rev()).Draw(rt, "revision")
 	limit := rapid.IntRange(0, 4).Draw(rt, "limit")
-	r, err := s.Range(t.Context(), store.Range{Key: key, End: end, Revision: rev, Limit: limit})
+	r, err := s.Range(t.Context(), store.Range{Key: key, End: end, Revision: rev, Limit: limit, Linearizable: true})
 	want := m.pick(m.at(rev), key, end)
 	count := len(want)
 	if limit > 0 {
@@ -168,7 +169,7 @@ func checkRange(rt *rapid.T, t *testing.T, s *store.Store, m *model, g generator
 	}
 }
 
-func checkWatch(rt *rapid.T, t *testing.T, s *store.Store, m *model, g generator) {
+func checkWatch(rt *rapid.T, t *testing.T, s Store, m *model, g generator) {
 	key, end := g.span()
 	rev := rapid.Int64Range(m.base+1, m.rev()+1).Draw(rt, "revision")
 	w, err := s.Watch(store.WatchConfig{Key: key, End: end, Revision: rev, Prev: true})
@@ -199,7 +200,7 @@ func checkWatch(rt *rapid.T, t *testing.T, s *store.Store, m *model, g generator
 	}
 }
 
-func checkCompact(rt *rapid.T, t *testing.T, s *store.Store, m *model) {
+func checkCompact(rt *rapid.T, t *testing.T, s Store, m *model) {
 	rev := rapid.Int64Range(m.base, m.rev()).Draw(rt, "revision")
 	if err := s.Compact(t.Context(), rev); err != nil && !errors.Is(err, store.ErrCompacted) {
 		rt.Fatal(err)

@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -21,11 +23,11 @@ import (
 //	compact REVISION
 func RunScripts(t *testing.T, dir string, open Opener) {
 	datadriven.Walk(t, dir, func(t *testing.T, path string) {
-		s := script{t: t, store: open(t), watchers: map[string]*store.Watcher{}}
+		s := script{t: t, store: open(t), watchers: map[string]Watcher{}}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			out, err := s.run(d)
 			if err != nil {
-				out += "error: " + err.Error() + "\n"
+				out += "error: " + name(err) + "\n"
 			}
 			return out
 		})
@@ -34,8 +36,30 @@ func RunScripts(t *testing.T, dir string, open Opener) {
 
 type script struct {
 	t        *testing.T
-	store    *store.Store
-	watchers map[string]*store.Watcher
+	store    Store
+	watchers map[string]Watcher
+}
+
+// failed is a watcher that could not begin, whose error shows at its first Next.
+type failed struct {
+	Watcher
+	err error
+}
+
+func (f failed) Next(context.Context) (store.Batch, error) { return store.Batch{}, f.err }
+func (f failed) Close()                                    {}
+
+// name is what the scripts call an error; its text may have more to say.
+func name(err error) string {
+	for _, known := range []error{
+		store.ErrCompacted, store.ErrFutureRevision, store.ErrTooLarge, store.ErrInvalid,
+		store.ErrLeaseNotFound, store.ErrLeaseExists, store.ErrKeyNotFound,
+	} {
+		if errors.Is(err, known) {
+			return strings.TrimPrefix(known.Error(), "store: ")
+		}
+	}
+	return err.Error()
 }
 
 func (s *script) run(d *datadriven.TestData) (string, error) {
@@ -49,7 +73,7 @@ func (s *script) run(d *datadriven.TestData) (string, error) {
 	case "txn":
 		return s.txn(d.Input)
 	case "get":
-		r := store.Range{}
+		r := store.Range{Linearizable: true}
 		r.Key, r.End = span(arg(0))
 		d.MaybeScanArgs(s.t, "rev", &r.Revision)
 		d.MaybeScanArgs(s.t, "limit", &r.Limit)
@@ -59,11 +83,12 @@ func (s *script) run(d *datadriven.TestData) (string, error) {
 		cfg.Key, cfg.End = span(arg(1))
 		d.MaybeScanArgs(s.t, "from", &cfg.Revision)
 		w, err := s.store.Watch(cfg)
-		if err == nil {
-			s.watchers[arg(0)] = w
-			s.t.Cleanup(w.Close)
+		if err != nil {
+			w = failed{err: err}
 		}
-		return "", err
+		s.watchers[arg(0)] = w
+		s.t.Cleanup(w.Close)
+		return "", nil
 	case "next":
 		return s.next(s.watchers[arg(0)])
 	case "compact":
@@ -152,14 +177,14 @@ func (s *script) get(r store.Range) (string, error) {
 	return out + "\n" + lines(res.Entries), nil
 }
 
-func (s *script) next(w *store.Watcher) (string, error) {
+func (s *script) next(w Watcher) (string, error) {
 	out := ""
 	for {
 		b, err := nextOrNothing(s.t, w)
 		if err != nil {
 			return out, err
 		}
-		if b.Revision == 0 && w.Progress() < s.store.Revision() {
+		if b.Revision == 0 && w.Progress() < revision(s.t, s.store) {
 			continue
 		}
 		if b.Revision == 0 {

@@ -12,23 +12,23 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestMemory(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) *store.Store {
+	storetest.Run(t, func(t *testing.T) storetest.Store {
 		s, err := store.Open(store.Config{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = s.Close() })
-		return s
+		return storetest.Local(s)
 	})
 }
 
 func TestScripts(t *testing.T) {
-	storetest.RunScripts(t, "testdata", func(t *testing.T) *store.Store {
+	storetest.RunScripts(t, "testdata", func(t *testing.T) storetest.Store {
 		s, err := store.Open(store.Config{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = s.Close() })
-		return s
+		return storetest.Local(s)
 	})
 }
