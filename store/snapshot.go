@@ -88,7 +88,7 @@ func readSnapshot(from io.Reader) (machine, error) {
 		if r.err != nil || e.Key <= last || e.ModRevision > m.rev {
 			break
 		}
-		edit.put(e)
+		edit.load(e)
 		last = e.Key
 		count++
 	}

@@ -140,8 +140,7 @@ type Range struct {
 	Revision int64
 	// Limit bounds the number of entries returned; 0 is no limit.
 	Limit int
-	// SkipCount reads no further than the limit: Count is then the number of entries returned. Without
-	// it, a page costs a walk over all that is left of the range.
+	// SkipCount reads no further than the limit: Count is then the number of entries returned.
 	SkipCount bool
 	// Linearizable reads what everybody was told of before the call, wherever it was written; see
 	// Store.Sync. Without it the read is of this replica's state, which on a follower may lag behind.

@@ -3,6 +3,7 @@ package store
 import (
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	iradix "github.com/hashicorp/go-immutable-radix"
 )
@@ -19,6 +20,9 @@ type watchers struct {
 	prefixes *iradix.Tree // of watcherSet; nil when there are none
 	ranges   watcherSet
 }
+
+// keyBytes is a key as a radix tree wants it, without a copy: the tree does not write to keys.
+func keyBytes(key string) []byte { return unsafe.Slice(unsafe.StringData(key), len(key)) }
 
 type watcherSet map[*Watcher]struct{}
 

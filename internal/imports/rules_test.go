@@ -17,7 +17,7 @@ func with(more ...string) []string { return append(append([]string{}, machinery.
 var rules = []rule{
 	{pkg: "", why: "the map of the packages is only text"},
 
-	{pkg: "store", may: []string{"github.com/hashicorp/go-memdb", "github.com/hashicorp/go-immutable-radix"},
+	{pkg: "store", may: []string{"github.com/tidwall/btree", "github.com/hashicorp/go-immutable-radix"},
 		why: "a key-value store knows neither consensus nor Kubernetes"},
 	{pkg: "store/storetest", may: []string{"pgregory.net/rapid", "github.com/cockroachdb/datadriven", "github.com/anishathalye/porcupine"},
 		own: []string{"store"}, why: "the suite for every kind of store"},
