@@ -24,6 +24,9 @@ var rules = []rule{
 	{pkg: "store/raft", may: []string{"github.com/hashicorp/raft", "github.com/hashicorp/raft-wal/...", "github.com/hashicorp/go-hclog", "golang.org/x/sys/unix"},
 		own: []string{"store"}, why: "the only package that knows consensus"},
 
+	{pkg: "store/etcdapi", may: []string{"go.etcd.io/etcd/api/v3/...", "google.golang.org/grpc/...", "google.golang.org/protobuf/proto"},
+		own: []string{"store"}, why: "the only package that speaks gRPC, with etcd's own messages and errors; etcd's server and client belong to nested modules"},
+
 	{pkg: "apiserver/client", may: []string{"k8s.io/apimachinery/..."},
 		why: "the contract is apimachinery's types and nothing else"},
 	{pkg: "apiserver/client/replica", may: []string{"k8s.io/apimachinery/..."}, own: []string{"apiserver/client"},
@@ -103,6 +106,8 @@ var banned = []struct {
 	{dep: "k8s.io/client-go/rest", except: []string{"apiserver/client/rest", "examples/..."},
 		why: "in one process nobody pays for an HTTPS client"},
 	{dep: "github.com/hashicorp/raft", except: []string{"store/raft", "examples/..."}, why: "a store in memory needs no consensus"},
+	{dep: "google.golang.org/grpc/...", except: []string{"store/etcdapi/...", "examples/..."}, why: "a store in one process needs no wire"},
+	{dep: "go.etcd.io/etcd/...", except: []string{"store/etcdapi/...", "examples/..."}, why: "only store/etcdapi speaks etcd's protocol"},
 	{dep: "github.com/opencontainers/runc/...", except: []string{"kubelet/runc", "examples/..."}, why: "only kubelet/runc needs libcontainer"},
 	{dep: "github.com/coreos/go-iptables/...", except: []string{"proxy/iptables", "examples/..."}, why: "only proxy/iptables needs it"},
 	// hashicorp/raft itself brings it.
