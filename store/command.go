@@ -4,21 +4,19 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"time"
 )
 
-// A command is what goes into the replicated log, in format 1:
+// A command is what goes into the replicated log, in format 2:
 //
-//	format (1 byte), kind (1 byte), proposal id (16 bytes), body, CRC-32C of all before (4 bytes)
+//	format (1 byte), proposal id (16 bytes), requests, CRC-32C of all before (4 bytes)
 //
-// The body of commandTxns is a list of transactions, that of commandCompact a revision. Numbers are
-// varints, strings have their length before them, lists their count.
+// Each request is its kind in one byte and what belongs to that; there are as many as the command has
+// room for. Numbers are varints, strings have their length before them, lists their count.
 const (
-	commandFormat = 1
+	commandFormat = 2
 
-	commandTxns    = 1
-	commandCompact = 2
-
-	commandHeader  = 2 + 16
+	commandHeader  = 1 + 16
 	commandTrailer = 4
 )
 
@@ -26,22 +24,50 @@ const (
 // part in the state.
 type proposalID struct{ replica, number uint64 }
 
-// command is a decoded command; kind tells which of the rest counts.
+// command is a decoded command.
 type command struct {
-	id      proposalID
-	kind    byte
-	txns    []Txn
-	compact int64
+	id       proposalID
+	requests []request
 }
 
-func appendHeader(b []byte, kind byte, id proposalID) []byte {
-	b = append(b, commandFormat, kind)
+// What a request asks for.
+const (
+	requestTxn requestKind = 1 + iota
+	requestCompact
+	requestGrant
+	requestRevoke
+	// requestTenure makes a lessor the one whose requestExpire counts, and those of all before it not.
+	requestTenure
+	requestExpire
+)
+
+type requestKind byte
+
+// request is one change of the state; kind tells which of the rest counts.
+type request struct {
+	kind requestKind
+	txn  *Txn
+	rev  int64         // of a compaction
+	id   LeaseID       // for grant, revoke, expire
+	ttl  time.Duration // for grant
+	// serial tells the lease that expires from a later one with the same id.
+	serial uint64
+	tenure uint64 // for tenure, expire
+}
+
+// size is about how many bytes the request takes in a command.
+func (q *request) size() int {
+	if q.kind != requestTxn {
+		return 32
+	}
+	bytes, ops := q.txn.size()
+	return bytes + 16*(1+ops)
+}
+
+func appendHeader(b []byte, id proposalID) []byte {
+	b = append(b, commandFormat)
 	b = binary.LittleEndian.AppendUint64(b, id.replica)
 	return binary.LittleEndian.AppendUint64(b, id.number)
-}
-
-func appendCompact(b []byte, id proposalID, rev int64) []byte {
-	return appendTrailer(binary.AppendVarint(appendHeader(b, commandCompact, id), rev))
 }
 
 // appendTrailer ends a command. A log may check what it reads back less well than what it recovers.
@@ -49,81 +75,43 @@ func appendTrailer(b []byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// appendTxn appends one transaction of a command.
-func appendTxn(b []byte, t *Txn) []byte {
-	b = binary.AppendUvarint(b, uint64(len(t.If)))
-	for i := range t.If {
-		c := &t.If[i]
-		b = appendString(b, c.Key)
-		b = append(b, byte(c.Target)<<4|byte(c.Result))
-		if c.Target == TargetValue {
-			b = appendString(b, c.Value)
-		} else {
-			b = binary.AppendVarint(b, c.Number)
-		}
+// appendRequest appends one request of a command.
+func appendRequest(b []byte, q *request) []byte {
+	b = append(b, byte(q.kind))
+	switch q.kind {
+	case requestTxn:
+		return appendTxn(b, q.txn)
+	case requestCompact:
+		return binary.AppendVarint(b, q.rev)
+	case requestTenure:
+		return binary.AppendUvarint(b, q.tenure)
 	}
-	return appendOps(appendOps(b, t.Then), t.Else)
-}
-
-// What an operation's first byte tells besides the type.
-const (
-	opHasEnd   = 1 << 4
-	opHasLease = 1 << 5
-	opHasLimit = 1 << 6
-	opTypeMask = 0x0f
-	opFlags    = opHasEnd | opHasLease | opHasLimit
-)
-
-func appendOps(b []byte, ops []Op) []byte {
-	b = binary.AppendUvarint(b, uint64(len(ops)))
-	for i := range ops {
-		b = appendOp(b, &ops[i])
+	b = binary.AppendVarint(b, int64(q.id))
+	switch q.kind {
+	case requestGrant:
+		b = binary.AppendVarint(b, int64(q.ttl))
+	case requestExpire:
+		b = binary.AppendUvarint(b, q.serial)
+		b = binary.AppendUvarint(b, q.tenure)
 	}
 	return b
 }
 
-func appendOp(b []byte, op *Op) []byte {
-	head := byte(op.Type)
-	if op.End != "" {
-		head |= opHasEnd
-	}
-	if op.Lease != 0 {
-		head |= opHasLease
-	}
-	if op.Limit != 0 {
-		head |= opHasLimit
-	}
-	b = appendString(append(b, head), op.Key)
-	if op.End != "" {
-		b = appendString(b, op.End)
-	}
-	if op.Lease != 0 {
-		b = binary.AppendVarint(b, int64(op.Lease))
-	}
-	if op.Limit != 0 {
-		b = binary.AppendUvarint(b, uint64(op.Limit))
-	}
-	if op.Type == TypePut {
-		b = appendString(b, op.Value)
-	}
-	return b
-}
-
-// decodeHeader returns the id and the kind of a command and a reader of its body.
-func decodeHeader(b []byte) (proposalID, byte, wireReader, error) {
+// decodeHeader returns the id of a command and a reader of its requests.
+func decodeHeader(b []byte) (proposalID, wireReader, error) {
 	if len(b) < commandHeader+commandTrailer {
-		return proposalID{}, 0, wireReader{}, errMalformed
+		return proposalID{}, wireReader{}, errMalformed
 	}
 	if b[0] != commandFormat {
-		return proposalID{}, 0, wireReader{}, fmt.Errorf("store: command format %d; this version reads format %d", b[0], commandFormat)
+		return proposalID{}, wireReader{}, fmt.Errorf("store: command format %d; this version reads format %d", b[0], commandFormat)
 	}
-	id := proposalID{binary.LittleEndian.Uint64(b[2:]), binary.LittleEndian.Uint64(b[10:])}
-	return id, b[1], wireReader{b: b[commandHeader : len(b)-commandTrailer]}, nil
+	id := proposalID{binary.LittleEndian.Uint64(b[1:]), binary.LittleEndian.Uint64(b[9:])}
+	return id, wireReader{b: b[commandHeader : len(b)-commandTrailer]}, nil
 }
 
 // decodeCommand decodes any command and validates it: what it returns can be applied.
 func decodeCommand(b []byte) (command, error) {
-	id, kind, r, err := decodeHeader(b)
+	id, r, err := decodeHeader(b)
 	if err != nil {
 		return command{}, err
 	}
@@ -131,74 +119,45 @@ func decodeCommand(b []byte) (command, error) {
 	if sum != crc32.Checksum(b[:len(b)-commandTrailer], castagnoli) {
 		return command{}, fmt.Errorf("%w: wrong checksum of a command", ErrCorrupt)
 	}
-	c := command{id: id, kind: kind}
-	switch kind {
-	case commandTxns:
-		c.txns = make([]Txn, r.count(3))
-		for i := range c.txns {
-			c.txns[i] = r.txn()
-		}
-	case commandCompact:
-		c.compact = r.varint()
-	default:
-		return command{}, fmt.Errorf("store: unknown command %d", kind)
-	}
-	if err := r.end(); err != nil {
-		return command{}, err
-	}
-	for i := range c.txns {
-		if err := c.txns[i].validate(); err != nil {
+	c := command{id: id}
+	for len(r.b) > 0 {
+		q, err := r.request()
+		if err != nil {
 			return command{}, err
 		}
+		c.requests = append(c.requests, q)
 	}
-	return c, nil
+	return c, r.end()
 }
 
-func (r *wireReader) txn() Txn {
-	var t Txn
-	if n := r.count(3); n > 0 {
-		t.If = make([]Compare, n)
-	}
-	for i := range t.If {
-		c := &t.If[i]
-		c.Key = r.string()
-		head := r.byte()
-		c.Target, c.Result = CompareTarget(head>>4), CompareResult(head&0x0f)
-		if c.Target == TargetValue {
-			c.Value = r.bytes()
-		} else {
-			c.Number = r.varint()
+func (r *wireReader) request() (request, error) {
+	q := request{kind: requestKind(r.byte())}
+	switch q.kind {
+	case requestTxn:
+		t := r.txn(1)
+		if r.bad {
+			return q, errMalformed
 		}
-	}
-	t.Then, t.Else = r.ops(), r.ops()
-	return t
-}
-
-func (r *wireReader) ops() []Op {
-	n := r.count(2)
-	if n == 0 {
-		return nil
-	}
-	ops := make([]Op, n)
-	for i := range ops {
-		op := &ops[i]
-		head := r.byte()
-		if head&^(opFlags|opTypeMask) != 0 {
+		q.txn = &t
+		return q, t.validate()
+	case requestCompact:
+		q.rev = r.varint()
+	case requestTenure:
+		q.tenure = r.uvarint()
+	case requestGrant:
+		q.id, q.ttl = LeaseID(r.varint()), time.Duration(r.varint())
+		if q.id == 0 || q.ttl < minTTL || q.ttl > maxTTL {
 			r.fail()
 		}
-		op.Type, op.Key = OpType(head&opTypeMask), r.string()
-		if head&opHasEnd != 0 {
-			op.End = r.string()
-		}
-		if head&opHasLease != 0 {
-			op.Lease = LeaseID(r.varint())
-		}
-		if head&opHasLimit != 0 {
-			op.Limit = int(r.uvarint())
-		}
-		if op.Type == TypePut {
-			op.Value = r.bytes()
-		}
+	case requestRevoke:
+		q.id = LeaseID(r.varint())
+	case requestExpire:
+		q.id, q.serial, q.tenure = LeaseID(r.varint()), r.uvarint(), r.uvarint()
+	default:
+		return q, fmt.Errorf("store: unknown request %d in a command", q.kind)
 	}
-	return ops
+	if r.bad {
+		return q, errMalformed
+	}
+	return q, nil
 }

@@ -10,6 +10,11 @@ type machine struct {
 	rev  int64
 	// compacted is the highest revision that was compacted away by command.
 	compacted int64
+	leases    leaseTable
+	// granted is how many leases there ever were.
+	granted uint64
+	// tenure names the lessor whose word counts that a lease expired; see lessor.
+	tenure uint64
 }
 
 func newMachine() machine { return machine{tree: newTree(), rev: firstRevision} }
@@ -31,14 +36,18 @@ type record struct {
 type writer struct {
 	m       *machine
 	rev     int64
+	leases  leaseTable
 	edit    *treeEdit // made by the first change
 	records []*record
+	// path tells of each nested transaction that is going to run, in order, whether its conditions hold.
+	path []bool
 }
 
-func (m *machine) begin() writer { return writer{m: m, rev: m.rev} }
+func (m *machine) begin() writer { return writer{m: m, rev: m.rev, leases: m.leases} }
 
 // commit makes the writer's state the machine's. It returns a record for each revision, in order.
 func (w *writer) commit() []*record {
+	w.m.leases = w.leases
 	if w.edit == nil {
 		return nil
 	}
@@ -50,22 +59,25 @@ func (w *writer) commit() []*record {
 // apply runs a valid transaction. An error means that it cannot be done in this state; it has changed
 // nothing then, and the command's other transactions are not concerned.
 func (w *writer) apply(t *Txn) (TxnResult, error) {
-	ops := t.Then
-	ok := w.evaluate(t.If)
-	if !ok {
-		ops = t.Else
+	w.path = w.path[:0]
+	succeeded, err := w.decide(t)
+	if err != nil {
+		return TxnResult{}, err
 	}
-	run := branch{writer: w, rev: w.rev + 1}
-	res := TxnResult{Succeeded: ok, Results: make([]OpResult, len(ops))}
-	for i := range ops {
-		run.do(&ops[i], &res.Results[i])
-	}
-	if len(run.events) > 0 {
-		w.rev = run.rev
-		w.records = append(w.records, &record{rev: run.rev, events: run.events, size: sizeOf(run.events)})
-	}
-	res.Revision = w.rev
+	run := branch{writer: w, rev: w.rev + 1, path: w.path}
+	res := run.txn(t, succeeded)
+	w.finish(&run)
+	res.setRevision(w.rev, len(w.path) > 0)
 	return res, nil
+}
+
+// finish makes what a branch changed the next revision, if it changed something.
+func (w *writer) finish(run *branch) {
+	if len(run.events) == 0 {
+		return
+	}
+	w.rev = run.rev
+	w.records = append(w.records, &record{rev: run.rev, events: run.events, size: sizeOf(run.events)})
 }
 
 // view is the key space after what was applied so far.
@@ -81,62 +93,6 @@ func (w *writer) write() *treeEdit {
 		w.edit = w.m.tree.edit()
 	}
 	return w.edit
-}
-
-// evaluate tells whether all conditions hold.
-func (w *writer) evaluate(conditions []Compare) bool {
-	for i := range conditions {
-		if !conditions[i].holds(w.view().get(conditions[i].Key)) {
-			return false
-		}
-	}
-	return true
-}
-
-// branch is the running branch of one transaction.
-type branch struct {
-	*writer
-	rev    int64 // of its changes
-	events []Event
-}
-
-func (b *branch) do(op *Op, res *OpResult) {
-	switch op.Type {
-	case TypeGet:
-		res.Entries, res.Count = b.view().collect(op.Key, op.End, op.Limit)
-	case TypePut:
-		b.put(op, res)
-	case TypeDelete:
-		b.delete(op, res)
-	}
-}
-
-func (b *branch) put(op *Op, res *OpResult) {
-	prev := b.view().get(op.Key)
-	e := &Entry{
-		Key: op.Key, Value: op.Value, Lease: op.Lease,
-		CreateRevision: b.rev, ModRevision: b.rev, Version: 1,
-	}
-	if prev != nil {
-		// The old key string is kept, so that all revisions of a key share one.
-		e.Key, e.CreateRevision, e.Version = prev.Key, prev.CreateRevision, prev.Version+1
-		res.Prev, res.Count = []*Entry{prev}, 1
-	}
-	if op.Decoded != nil {
-		e.presetDecoded(op.Decoded)
-	}
-	b.write().put(e)
-	b.events = append(b.events, Event{Type: EventPut, Entry: e, Prev: prev})
-	res.Entries = []*Entry{e}
-}
-
-func (b *branch) delete(op *Op, res *OpResult) {
-	res.Prev, res.Count = b.view().collect(op.Key, op.End, 0)
-	for _, prev := range res.Prev {
-		b.write().delete(prev.Key)
-		gone := &Entry{Key: prev.Key, ModRevision: b.rev}
-		b.events = append(b.events, Event{Type: EventDelete, Entry: gone, Prev: prev})
-	}
 }
 
 // What history costs beside keys and values, by BenchmarkHistory's measure: a revision with one change, alone

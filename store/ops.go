@@ -1,9 +1,8 @@
 package store
 
 import (
-	"fmt"
-	"slices"
-	"strings"
+	"bytes"
+	"cmp"
 )
 
 // OpPut sets a key.
@@ -25,6 +24,9 @@ func OpGetPrefix(prefix string) Op {
 	return Op{Type: TypeGet, Key: prefix, End: PrefixEnd(prefix)}
 }
 
+// OpTxn nests a transaction: all or nothing of it happens, in the revision of the one around it.
+func OpTxn(t Txn) Op { return Op{Type: TypeTxn, Txn: &t} }
+
 // IfVersion holds when the key's version is n; n = 0 when it does not exist.
 func IfVersion(key string, n int64) Compare {
 	return Compare{Key: key, Target: TargetVersion, Number: n}
@@ -43,110 +45,62 @@ func IfExists(key string) Compare {
 	return Compare{Key: key, Target: TargetVersion, Result: Greater}
 }
 
+// IfValue holds when the key exists and has the value.
+func IfValue(key string, value []byte) Compare {
+	return Compare{Key: key, Target: TargetValue, Value: value}
+}
+
+// IfLease holds when the key goes with the lease; id = 0 when it goes with none or does not exist.
+func IfLease(key string, id LeaseID) Compare {
+	return Compare{Key: key, Target: TargetLease, Number: int64(id)}
+}
+
+// branch returns the operations to run.
+func (t *Txn) branch(succeeded bool) []Op {
+	if succeeded {
+		return t.Then
+	}
+	return t.Else
+}
+
+// visit calls f with every operation of both branches and of those nested in them, until f returns false.
+func (t *Txn) visit(f func(*Op) bool) bool {
+	for _, ops := range [2][]Op{t.Then, t.Else} {
+		for i := range ops {
+			if op := &ops[i]; !f(op) || (op.Type == TypeTxn && !op.Txn.visit(f)) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // writes tells whether a transaction could change anything.
 func (t *Txn) writes() bool {
-	for _, ops := range [][]Op{t.Then, t.Else} {
-		for i := range ops {
-			if ops[i].Type != TypeGet {
-				return true
-			}
-		}
-	}
-	return false
+	return !t.visit(func(op *Op) bool { return op.Type == TypeGet || op.Type == TypeTxn })
 }
 
-// lease returns the first lease that a put names, and its key.
-func (t *Txn) lease() (LeaseID, string) {
-	for _, ops := range [][]Op{t.Then, t.Else} {
-		for i := range ops {
-			if ops[i].Lease != 0 {
-				return ops[i].Lease, ops[i].Key
-			}
+// size is the number of bytes in a transaction's keys and values, and of conditions and operations.
+func (t *Txn) size() (bytes, ops int) {
+	bytes, ops = sizeOfCompares(t.If), len(t.If)
+	t.visit(func(op *Op) bool {
+		ops++
+		bytes += len(op.Key) + len(op.End) + len(op.Value)
+		if op.Type == TypeTxn {
+			bytes += sizeOfCompares(op.Txn.If)
+			ops += len(op.Txn.If)
 		}
-	}
-	return 0, ""
+		return true
+	})
+	return bytes, ops
 }
 
-// size is the number of bytes in a transaction's keys and values.
-func (t *Txn) size() int {
+func sizeOfCompares(list []Compare) int {
 	n := 0
-	for i := range t.If {
-		n += len(t.If[i].Key) + len(t.If[i].Value)
-	}
-	for _, ops := range [][]Op{t.Then, t.Else} {
-		for i := range ops {
-			n += len(ops[i].Key) + len(ops[i].End) + len(ops[i].Value)
-		}
+	for i := range list {
+		n += len(list[i].Key) + len(list[i].End) + len(list[i].Value)
 	}
 	return n
-}
-
-// validate tells what is wrong with a transaction whatever the state it meets.
-func (t *Txn) validate() error {
-	for i := range t.If {
-		c := &t.If[i]
-		switch {
-		case c.Key == "":
-			return fmt.Errorf("%w: comparison %d has no key", ErrInvalid, i)
-		case c.Target > TargetValue:
-			return fmt.Errorf("%w: comparison of %q has the unknown target %d", ErrInvalid, c.Key, c.Target)
-		case c.Result > Greater:
-			return fmt.Errorf("%w: comparison of %q has the unknown relation %d", ErrInvalid, c.Key, c.Result)
-		}
-	}
-	if err := validateOps(t.Then); err != nil {
-		return err
-	}
-	return validateOps(t.Else)
-}
-
-func validateOps(ops []Op) error {
-	for i := range ops {
-		op := &ops[i]
-		switch {
-		case op.Type > TypeGet:
-			return fmt.Errorf("%w: operation %d has the unknown type %d", ErrInvalid, i, op.Type)
-		case op.Key == "" && op.End == "":
-			return fmt.Errorf("%w: operation %d has no key", ErrInvalid, i)
-		case op.Type == TypePut && op.End != "":
-			return fmt.Errorf("%w: put of %q has a range end", ErrInvalid, op.Key)
-		case op.Limit < 0:
-			return fmt.Errorf("%w: operation on %q has the negative limit %d", ErrInvalid, op.Key, op.Limit)
-		case op.Type == TypeDelete && op.Limit != 0:
-			return fmt.Errorf("%w: deletion of %q has a limit", ErrInvalid, op.Key)
-		}
-	}
-	if len(ops) < 2 {
-		return nil
-	}
-	return validateOnce(ops)
-}
-
-// validateOnce sees to it that a branch changes no key twice, as in etcd: each change of a key has a
-// revision of its own.
-func validateOnce(ops []Op) error {
-	var puts []string
-	for i := range ops {
-		if ops[i].Type == TypePut {
-			puts = append(puts, ops[i].Key)
-		}
-	}
-	slices.Sort(puts)
-	for i := 1; i < len(puts); i++ {
-		if puts[i] == puts[i-1] {
-			return fmt.Errorf("%w: two puts of %q in one transaction", ErrInvalid, puts[i])
-		}
-	}
-	for i := range ops {
-		if ops[i].Type != TypeDelete {
-			continue
-		}
-		at, _ := slices.BinarySearch(puts, ops[i].Key)
-		if at < len(puts) && inRange(puts[at], ops[i].Key, ops[i].End) {
-			return fmt.Errorf("%w: put and deletion of %q in one transaction", ErrInvalid, puts[at])
-		}
-	}
-	return nil
 }
 
 // toEnd as the end of a range stands for the end of the key space.
@@ -166,26 +120,46 @@ func inRange(key, start, end string) bool {
 // isPrefix tells whether [start, end) is the range of all keys with the prefix start.
 func isPrefix(start, end string) bool { return end != "" && end == PrefixEnd(start) }
 
-// holds tells whether a condition is true of a key's entry, which is nil when there is none.
-func (c *Compare) holds(e *Entry) bool {
-	var order int
+// holds tells whether a condition is true of the state that v shows.
+func (c *Compare) holds(v view) bool {
+	if c.End == "" {
+		return c.holdsFor(v.get(c.Key))
+	}
+	all, found := true, false
+	v.scan(c.Key, c.End, func(e *Entry) bool {
+		found = true
+		all = c.holdsFor(e)
+		return all
+	})
+	if !found {
+		return c.holdsFor(nil)
+	}
+	return all
+}
+
+// missing stands for a key that does not exist.
+var missing Entry
+
+// holdsFor tells whether a condition is true of one key's entry, which is nil when there is none.
+func (c *Compare) holdsFor(e *Entry) bool {
 	if e == nil {
 		if c.Target == TargetValue {
-			return false // as in etcd: a missing value is not an empty one
+			return false
 		}
-		e = &Entry{}
+		e = &missing
 	}
+	var order int
 	switch c.Target {
 	case TargetVersion:
-		order = compareInt(e.Version, c.Number)
+		order = cmp.Compare(e.Version, c.Number)
 	case TargetCreateRevision:
-		order = compareInt(e.CreateRevision, c.Number)
+		order = cmp.Compare(e.CreateRevision, c.Number)
 	case TargetModRevision:
-		order = compareInt(e.ModRevision, c.Number)
+		order = cmp.Compare(e.ModRevision, c.Number)
 	case TargetLease:
-		order = compareInt(int64(e.Lease), c.Number)
+		order = cmp.Compare(int64(e.Lease), c.Number)
 	case TargetValue:
-		order = strings.Compare(string(e.Value), string(c.Value))
+		order = bytes.Compare(e.Value, c.Value)
 	}
 	switch c.Result {
 	case Equal:
@@ -196,14 +170,4 @@ func (c *Compare) holds(e *Entry) bool {
 		return order < 0
 	}
 	return order > 0
-}
-
-func compareInt(a, b int64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"sync"
 	"time"
@@ -26,14 +25,13 @@ type Proposer interface {
 
 // How much may share one entry of the log.
 const (
-	maxBatchTxns  = 1024
-	maxBatchBytes = 1 << 20
+	maxBatchRequests = 1024
+	maxBatchBytes    = 1 << 20
 )
 
 // proposal is one caller's change on its way through the log.
 type proposal struct {
-	txn     *Txn  // nil for a compaction
-	compact int64 // the revision of a compaction
+	request
 
 	res  TxnResult
 	err  error
@@ -137,15 +135,12 @@ func (ps *proposals) take() ([]*proposal, proposalID) {
 	return batch, id
 }
 
-// batchLen tells how many of a queue go into the next command: a compaction goes alone.
+// batchLen tells how many of a queue go into the next command.
 func batchLen(queue []*proposal) int {
 	bytes := 0
 	for i, p := range queue {
-		if p.txn == nil {
-			return max(i, 1)
-		}
-		bytes += p.txn.size()
-		if i == maxBatchTxns || (i > 0 && bytes > maxBatchBytes) {
+		bytes += p.size()
+		if i == maxBatchRequests || (i > 0 && bytes > maxBatchBytes) {
 			return i
 		}
 	}
@@ -153,17 +148,13 @@ func batchLen(queue []*proposal) int {
 }
 
 func encodeBatch(batch []*proposal, id proposalID) []byte {
-	if batch[0].txn == nil {
-		return appendCompact(nil, id, batch[0].compact)
-	}
-	size := commandHeader + commandTrailer + 4
+	size := commandHeader + commandTrailer
 	for _, p := range batch {
-		size += p.txn.size() + 16*(1+len(p.txn.If)+len(p.txn.Then)+len(p.txn.Else))
+		size += p.size()
 	}
-	b := appendHeader(make([]byte, 0, size), commandTxns, id)
-	b = binary.AppendUvarint(b, uint64(len(batch)))
+	b := appendHeader(make([]byte, 0, size), id)
 	for _, p := range batch {
-		b = appendTxn(b, p.txn)
+		b = appendRequest(b, &p.request)
 	}
 	return appendTrailer(b)
 }

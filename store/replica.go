@@ -60,7 +60,7 @@ func (r *Replica) Apply(cmd []byte) error {
 }
 
 func (r *Replica) apply(cmd []byte) error {
-	id, _, _, err := decodeHeader(cmd)
+	id, _, err := decodeHeader(cmd)
 	if err != nil {
 		return err
 	}
@@ -72,12 +72,9 @@ func (r *Replica) apply(cmd []byte) error {
 	if err != nil {
 		return fmt.Errorf("command after revision %d: %w", r.store.machine.rev, err)
 	}
-	if c.kind == commandCompact {
-		_ = r.store.applyCompact(c.compact) // its caller, elsewhere, is told
-	}
 	w := r.store.machine.begin()
-	for i := range c.txns {
-		_, _ = w.apply(&c.txns[i]) // its caller, elsewhere, is told
+	for i := range c.requests {
+		_, _ = r.store.apply(&w, &c.requests[i]) // its caller, elsewhere, is told
 	}
 	r.store.publish(w.commit())
 	return nil
@@ -88,11 +85,7 @@ func (r *Replica) apply(cmd []byte) error {
 func (r *Replica) applyOwn(batch []*proposal) {
 	w := r.store.machine.begin()
 	for _, p := range batch {
-		if p.txn == nil {
-			p.err = r.store.applyCompact(p.compact)
-		} else {
-			p.res, p.err = w.apply(p.txn)
-		}
+		p.res, p.err = r.store.apply(&w, &p.request)
 	}
 	r.store.publish(w.commit())
 	for _, p := range batch { // only now: its caller may read at once

@@ -21,6 +21,9 @@ type Config struct {
 	HistoryBytes     int
 	// MaxTxnBytes bounds the keys and values of one transaction; by default 2 MiB.
 	MaxTxnBytes int
+	// MaxTxnOps bounds the conditions and operations of one transaction, both branches and all that is
+	// nested counted; by default 10,000.
+	MaxTxnOps int
 	// HistoryAge lets go of revisions that are older, by default never.
 	HistoryAge time.Duration
 	// Events are told what happens in the store.
@@ -36,6 +39,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"HistoryRevisions", &c.HistoryRevisions, 10_000},
 		{"HistoryBytes", &c.HistoryBytes, 32 << 20},
 		{"MaxTxnBytes", &c.MaxTxnBytes, 2 << 20},
+		{"MaxTxnOps", &c.MaxTxnOps, 10_000},
 	} {
 		if *f.value < 0 {
 			return c, fmt.Errorf("store: Config.%s is negative: %d", f.name, *f.value)
@@ -149,8 +153,8 @@ func (s *Store) Range(ctx context.Context, r Range) (RangeResult, error) {
 }
 
 // Txn runs a transaction. Values are taken over and must not be written to afterwards. Nothing happened
-// when the error is ErrInvalid, ErrTooLarge, ErrNoLeader, ErrClosed or ctx's own. It is ErrUnknownOutcome,
-// with the reason, when the transaction was on its way and may still happen, or have happened.
+// when the error is ErrInvalid, ErrTooLarge, ErrLeaseNotFound, ErrKeyNotFound, ErrNoLeader, ErrClosed or
+// ctx's own. It is ErrUnknownOutcome, with the reason, when the transaction was on its way and may still happen, or have happened.
 func (s *Store) Txn(ctx context.Context, t Txn) (TxnResult, error) {
 	if err := s.ready(ctx); err != nil {
 		return TxnResult{}, err
@@ -158,29 +162,16 @@ func (s *Store) Txn(ctx context.Context, t Txn) (TxnResult, error) {
 	if err := t.validate(); err != nil {
 		return TxnResult{}, err
 	}
-	if lease, key := t.lease(); lease != 0 {
-		// Leases cannot be granted yet; a key that silently outlived its own would be worse.
-		return TxnResult{}, fmt.Errorf("%w: put of %q names lease %d, which does not exist", ErrInvalid, key, lease)
-	}
-	if n := t.size(); n > s.cfg.MaxTxnBytes {
-		return TxnResult{}, fmt.Errorf("%w: the transaction has %d bytes, the limit is %d", ErrTooLarge, n, s.cfg.MaxTxnBytes)
+	switch bytes, ops := t.size(); {
+	case bytes > s.cfg.MaxTxnBytes:
+		return TxnResult{}, fmt.Errorf("%w: the transaction has %d bytes, the limit is %d", ErrTooLarge, bytes, s.cfg.MaxTxnBytes)
+	case ops > s.cfg.MaxTxnOps:
+		return TxnResult{}, fmt.Errorf("%w: the transaction has %d conditions and operations, the limit is %d", ErrTooLarge, ops, s.cfg.MaxTxnOps)
 	}
 	if !t.writes() {
 		return s.readTxn(&t)
 	}
-	if s.proposals != nil {
-		p := &proposal{txn: &t}
-		if err := s.proposals.propose(ctx, p); err != nil {
-			return TxnResult{}, err
-		}
-		return p.res, nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	w := s.machine.begin()
-	res, err := w.apply(&t)
-	s.publish(w.commit())
-	return res, err
+	return s.change(ctx, request{kind: requestTxn, txn: &t})
 }
 
 // Sync returns when this replica's state has all that anyone, on any replica, was told of before the call:
@@ -223,12 +214,8 @@ func (s *Store) Compact(ctx context.Context, rev int64) error {
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
-	if s.proposals != nil {
-		return s.proposals.propose(ctx, &proposal{compact: rev})
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.applyCompact(rev)
+	_, err := s.change(ctx, request{kind: requestCompact, rev: rev})
+	return err
 }
 
 func (s *Store) applyCompact(rev int64) error {

@@ -44,7 +44,8 @@ type Op struct {
 	// KeepValue and KeepLease make a put leave the key's value or lease as it is; the transaction fails
 	// with ErrKeyNotFound when there is no such key.
 	KeepValue, KeepLease bool
-	// Txn is the transaction that a TypeTxn nests; it belongs to the same revision.
+	// Txn is the transaction that a TypeTxn nests; it belongs to the same revision. Its conditions are asked,
+	// like all, of the state before the outermost transaction.
 	Txn *Txn
 	// Limit bounds what a get on a range returns; 0 is no limit.
 	Limit int
@@ -114,7 +115,7 @@ type Txn struct {
 type TxnResult struct {
 	// Succeeded tells whether all conditions held.
 	Succeeded bool
-	// Revision is the store's revision after the transaction.
+	// Revision is the store's revision after the transaction, a nested one's that of the outermost.
 	Revision int64
 	// Results has one element for each operation of the branch that ran.
 	Results []OpResult
