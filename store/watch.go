@@ -219,4 +219,9 @@ func (w *Watcher) filter(events []Event) []Event {
 	return some
 }
 
-func (w *Watcher) wants(ev *Event) bool { return inRange(ev.Entry.Key, w.cfg.Key, w.cfg.End) }
+func (w *Watcher) wants(ev *Event) bool {
+	if (ev.Type == EventPut && w.cfg.SkipPuts) || (ev.Type == EventDelete && w.cfg.SkipDeletes) {
+		return false
+	}
+	return inRange(ev.Entry.Key, w.cfg.Key, w.cfg.End)
+}

@@ -1,210 +1,255 @@
 package storetest
 
 import (
-	"errors"
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
-	"testing"
-
-	"pgregory.net/rapid"
 
 	"github.com/inboard/inboard/store"
 )
 
 // item is the model's entry.
 type item struct {
-	key, value                string
-	created, modified, change int64
+	key, value                 string
+	created, modified, version int64
+	lease                      store.LeaseID
+}
+
+// change is the model's event.
+type change struct {
+	revision int64
+	deleted  bool
+	item     item
+	prev     []item // what was there, if anything
 }
 
 // model is a store for which nobody needs a proof: a whole map for every revision.
 type model struct {
-	base   int64 // the oldest revision
+	base   int64 // the revision that the model began with, or was compacted to
 	states []map[string]item
-	events [][]string // what revision base+i changed, as text
+	events [][]change // what revision base+i changed
+	leases map[store.LeaseID]bool
+}
+
+func newModel(rev int64) *model {
+	return &model{base: rev, states: []map[string]item{{}}, events: [][]change{nil}, leases: map[store.LeaseID]bool{}}
 }
 
 func (m *model) rev() int64                   { return m.base + int64(len(m.states)) - 1 }
 func (m *model) at(rev int64) map[string]item { return m.states[rev-m.base] }
+func (m *model) now() map[string]item         { return m.at(m.rev()) }
 
-func (m *model) pick(state map[string]item, key, end string) []item {
+func pick(state map[string]item, key, end string) []item {
 	var items []item
 	for _, k := range slices.Sorted(maps.Keys(state)) {
-		if (end == "" && k == key) || (end != "" && k >= key && (end == "\x00" || k < end)) {
+		if within(k, key, end) {
 			items = append(items, state[k])
 		}
 	}
 	return items
 }
 
-func (m *model) holds(c store.Compare) bool {
-	it, ok := m.at(m.rev())[c.Key]
-	if !ok && c.Target == store.TargetValue {
-		return false
+func within(k, key, end string) bool {
+	return (end == "" && k == key) || (end != "" && k >= key && (end == "\x00" || k < end))
+}
+
+// holds tells whether a condition is true of all in its range, or of nothing where nothing is.
+func holds(state map[string]item, c store.Compare) bool {
+	found := pick(state, c.Key, c.End)
+	if len(found) == 0 {
+		return c.Target != store.TargetValue && holdsOf(item{}, c)
 	}
-	order := 0
-	switch n := map[store.CompareTarget]int64{
-		store.TargetVersion: it.change, store.TargetCreateRevision: it.created, store.TargetModRevision: it.modified,
-	}[c.Target]; {
-	case c.Target == store.TargetValue && it.value < string(c.Value), c.Target != store.TargetValue && n < c.Number:
-		order = -1
-	case c.Target == store.TargetValue && it.value > string(c.Value), c.Target != store.TargetValue && n > c.Number:
-		order = 1
+	return !slices.ContainsFunc(found, func(it item) bool { return !holdsOf(it, c) })
+}
+
+func holdsOf(it item, c store.Compare) bool {
+	order := int64(bytes.Compare([]byte(it.value), c.Value))
+	if c.Target != store.TargetValue {
+		order = map[store.CompareTarget]int64{
+			store.TargetVersion: it.version, store.TargetCreateRevision: it.created,
+			store.TargetModRevision: it.modified, store.TargetLease: int64(it.lease),
+		}[c.Target] - c.Number
 	}
 	return map[store.CompareResult]bool{
 		store.Equal: order == 0, store.NotEqual: order != 0, store.Less: order < 0, store.Greater: order > 0,
 	}[c.Result]
 }
 
-// txn runs a transaction and returns what a store should answer, as text.
-func (m *model) txn(t store.Txn) string {
-	ops, ok := t.Then, true
+// chosen is the branch of a transaction that runs.
+func (m *model) chosen(t store.Txn) (ops []store.Op, ok bool) {
 	for _, c := range t.If {
-		if !m.holds(c) {
-			ops, ok = t.Else, false
+		if !holds(m.now(), c) {
+			return t.Else, false
 		}
 	}
-	state, rev := maps.Clone(m.at(m.rev())), m.rev()+1
-	var events []string
-	text := fmt.Sprint(ok)
-	for _, op := range ops {
-		found := m.pick(state, op.Key, op.End)
-		switch op.Type {
-		case store.TypeGet:
-			text += fmt.Sprintf("; get %d", len(found))
-			if op.Limit > 0 {
-				found = found[:min(op.Limit, len(found))]
-			}
-			text += fmt.Sprint(found)
-		case store.TypePut:
-			it := state[op.Key]
-			if it.change == 0 {
-				it = item{key: op.Key, created: rev}
-			}
-			it.value, it.modified, it.change = string(op.Value), rev, it.change+1
-			state[op.Key] = it
-			text += "; put " + fmt.Sprint(found)
-			events = append(events, fmt.Sprint("put ", it, found))
-		case store.TypeDelete:
-			text += fmt.Sprintf("; delete %d", len(found)) + fmt.Sprint(found)
-			for _, it := range found {
-				delete(state, it.key)
-				events = append(events, fmt.Sprint("delete ", item{key: it.key, modified: rev}, []item{it}))
-			}
-		}
+	return t.Then, true
+}
+
+// txn runs a transaction and returns what a store should answer, as text.
+func (m *model) txn(t store.Txn) (string, error) {
+	if !valid(t) {
+		return "", store.ErrInvalid
 	}
+	if err := m.refused(t); err != nil {
+		return "", err
+	}
+	run := run{m: m, state: maps.Clone(m.now()), rev: m.rev() + 1}
+	text := run.txn(t)
+	m.commit(run.state, run.events)
+	return fmt.Sprint(text, " at ", m.rev()), nil
+}
+
+func (m *model) commit(state map[string]item, events []change) {
 	if len(events) > 0 {
 		m.states, m.events = append(m.states, state), append(m.events, events)
 	}
-	return fmt.Sprint(text, " at ", m.rev())
 }
 
-func items(entries []*store.Entry) []item {
-	var items []item
-	for _, e := range entries {
-		items = append(items, item{e.Key, string(e.Value), e.CreateRevision, e.ModRevision, e.Version})
-	}
-	return items
-}
-
-// show is what the store answered, as the model's text.
-func show(res store.TxnResult, ops []store.Op) string {
-	text := fmt.Sprint(res.Succeeded)
-	for i, r := range res.Results {
-		switch ops[i].Type {
-		case store.TypeGet:
-			text += fmt.Sprintf("; get %d", r.Count) + fmt.Sprint(items(r.Entries))
-		case store.TypePut:
-			text += "; put " + fmt.Sprint(items(r.Prev))
-		case store.TypeDelete:
-			text += fmt.Sprintf("; delete %d", r.Count) + fmt.Sprint(items(r.Prev))
+// refused tells why the branches that would run cannot, in the state that there is.
+func (m *model) refused(t store.Txn) error {
+	ops, _ := m.chosen(t)
+	for _, op := range ops {
+		_, exists := m.now()[op.Key]
+		switch {
+		case op.Type == store.TypeTxn:
+			if err := m.refused(*op.Txn); err != nil {
+				return err
+			}
+		case (op.KeepValue || op.KeepLease) && !exists:
+			return store.ErrKeyNotFound
+		case op.Lease != 0 && !m.leases[op.Lease]:
+			return store.ErrLeaseNotFound
 		}
 	}
-	return fmt.Sprint(text, " at ", res.Revision)
+	return nil
 }
 
-// testModel does random things to the store and to the model and compares all that can be seen.
-func testModel(t *testing.T, s Store) {
-	run := 0
-	rapid.Check(t, func(rt *rapid.T) {
-		run++
-		g := generator{rt, fmt.Sprintf("run%06d/", run)}
-		m := &model{base: revision(t, s), states: []map[string]item{{}}, events: [][]string{nil}}
-		rt.Repeat(map[string]func(*rapid.T){
-			"txn":     func(rt *rapid.T) { checkTxn(rt, t, s, m, g.txn()) },
-			"range":   func(rt *rapid.T) { checkRange(rt, t, s, m, g) },
-			"watch":   func(rt *rapid.T) { checkWatch(rt, t, s, m, g) },
-			"compact": func(rt *rapid.T) { checkCompact(rt, t, s, m) },
-		})
-	})
+// revoke ends a lease and deletes its keys.
+func (m *model) revoke(id store.LeaseID) {
+	delete(m.leases, id)
+	run := run{m: m, state: maps.Clone(m.now()), rev: m.rev() + 1}
+	for _, key := range m.keysOf(id) {
+		run.delete(run.state[key])
+	}
+	m.commit(run.state, run.events)
 }
 
-func checkTxn(rt *rapid.T, t *testing.T, s Store, m *model, txn store.Txn) {
-	res, err := s.Txn(t.Context(), txn)
-	if errors.Is(err, store.ErrInvalid) {
-		rt.Skip("a key changes twice")
-	}
-	ops := txn.Then
-	if !res.Succeeded {
-		ops = txn.Else
-	}
-	if got, want := show(res, ops), m.txn(txn); err != nil || got != want {
-		rt.Fatalf("%+v\n got %s, %v\nwant %s", txn, got, err, want)
-	}
-}
-
-func checkRange(rt *rapid.T, t *testing.T, s Store, m *model, g generator) {
-	key, end := g.span()
-	rev := rapid.Int64Range(m.base, m.rev()).Draw(rt, "revision")
-	limit := rapid.IntRange(0, 4).Draw(rt, "limit")
-	r, err := s.Range(t.Context(), store.Range{Key: key, End: end, Revision: rev, Limit: limit, Linearizable: true})
-	want := m.pick(m.at(rev), key, end)
-	count := len(want)
-	if limit > 0 {
-		want = want[:min(limit, count)]
-	}
-	if err != nil || fmt.Sprint(items(r.Entries)) != fmt.Sprint(want) || r.Count != count || r.Revision != rev || r.More != (len(want) < count) {
-		rt.Fatalf("range %q to %q at %d, limit %d\n got %v of %d, %v\nwant %v of %d", key, end, rev, limit, items(r.Entries), r.Count, err, want, count)
-	}
-}
-
-func checkWatch(rt *rapid.T, t *testing.T, s Store, m *model, g generator) {
-	key, end := g.span()
-	rev := rapid.Int64Range(m.base+1, m.rev()+1).Draw(rt, "revision")
-	w, err := s.Watch(store.WatchConfig{Key: key, End: end, Revision: rev, Prev: true})
-	if err != nil {
-		rt.Fatal(err)
-	}
-	defer w.Close()
-	var want []string
-	for r := rev; r <= m.rev(); r++ {
-		for _, text := range m.events[r-m.base] {
-			want = append(want, fmt.Sprint(r, " ", text))
+func (m *model) keysOf(id store.LeaseID) []string {
+	var keys []string
+	for _, k := range slices.Sorted(maps.Keys(m.now())) {
+		if m.now()[k].lease == id {
+			keys = append(keys, k)
 		}
 	}
-	var got []string
-	for w.Progress() < m.rev() {
-		// A change at the end of what was asked for shows that nothing is behind it.
-		b, err := nextOrNothing(t, w)
-		if err != nil {
-			rt.Fatal(err)
-		}
-		for _, ev := range b.Events {
-			got = append(got, showEvent(b.Revision, ev))
-		}
-	}
-	want = slices.DeleteFunc(want, func(text string) bool { return !concerns(text, key, end) })
-	if !slices.Equal(got, want) {
-		rt.Fatalf("watch %q to %q from %d\n got %q\nwant %q", key, end, rev, got, want)
-	}
+	return keys
 }
 
-func checkCompact(rt *rapid.T, t *testing.T, s Store, m *model) {
-	rev := rapid.Int64Range(m.base, m.rev()).Draw(rt, "revision")
-	if err := s.Compact(t.Context(), rev); err != nil && !errors.Is(err, store.ErrCompacted) {
-		rt.Fatal(err)
-	}
+func (m *model) compact(rev int64) {
 	m.states, m.events = m.states[rev-m.base:], m.events[rev-m.base:]
 	m.base = rev
+}
+
+// run is one transaction under way.
+type run struct {
+	m      *model
+	state  map[string]item
+	rev    int64
+	events []change
+}
+
+func (r *run) txn(t store.Txn) string {
+	ops, ok := r.m.chosen(t)
+	text := fmt.Sprint(ok)
+	for _, op := range ops {
+		text += "; " + r.op(op)
+	}
+	return text
+}
+
+func (r *run) op(op store.Op) string {
+	found := pick(r.state, op.Key, op.End)
+	count := len(found)
+	switch op.Type {
+	case store.TypeTxn:
+		return "(" + r.txn(*op.Txn) + ")"
+	case store.TypePut:
+		r.put(op)
+		return fmt.Sprint("put ", found)
+	case store.TypeDelete:
+		for _, it := range found {
+			r.delete(it)
+		}
+		return fmt.Sprint("delete ", count, found)
+	}
+	if op.Limit > 0 {
+		found = found[:min(op.Limit, count)]
+	}
+	return fmt.Sprint("get ", count, found)
+}
+
+func (r *run) put(op store.Op) {
+	prev := pick(r.state, op.Key, "")
+	it := item{key: op.Key, created: r.rev}
+	if len(prev) > 0 {
+		it = prev[0]
+	}
+	it.modified, it.version = r.rev, it.version+1
+	if !op.KeepValue {
+		it.value = string(op.Value)
+	}
+	if !op.KeepLease {
+		it.lease = op.Lease
+	}
+	r.state[op.Key] = it
+	r.events = append(r.events, change{revision: r.rev, item: it, prev: prev})
+}
+
+func (r *run) delete(it item) {
+	delete(r.state, it.key)
+	r.events = append(r.events, change{revision: r.rev, deleted: true, item: item{key: it.key, modified: r.rev}, prev: []item{it}})
+}
+
+// valid tells whether a transaction changes no key twice. The branches of a nested one exclude each other.
+func valid(t store.Txn) bool {
+	_, _, then := changed(t.Then)
+	_, _, other := changed(t.Else)
+	return then && other
+}
+
+// changed are the puts and deletions of a branch, and whether none of them meet.
+func changed(ops []store.Op) (puts map[string]bool, deletes []store.Op, ok bool) {
+	puts, ok = map[string]bool{}, true
+	for _, op := range ops {
+		var here map[string]bool
+		var gone []store.Op
+		switch op.Type {
+		case store.TypePut:
+			here = map[string]bool{op.Key: true}
+			ok = ok && (!op.KeepValue || len(op.Value) == 0) && (!op.KeepLease || op.Lease == 0)
+		case store.TypeDelete:
+			gone = []store.Op{op}
+		case store.TypeTxn:
+			then, deletesThen, okThen := changed(op.Txn.Then)
+			other, deletesElse, okElse := changed(op.Txn.Else)
+			here, gone, ok = then, append(deletesThen, deletesElse...), ok && okThen && okElse
+			maps.Copy(here, other)
+		}
+		ok = ok && !meet(puts, gone) && !meet(here, deletes)
+		for k := range here {
+			ok = ok && !puts[k]
+			puts[k] = true
+		}
+		deletes = append(deletes, gone...)
+	}
+	return puts, deletes, ok
+}
+
+func meet(puts map[string]bool, deletes []store.Op) bool {
+	for k := range puts {
+		if slices.ContainsFunc(deletes, func(op store.Op) bool { return within(k, op.Key, op.End) }) {
+			return true
+		}
+	}
+	return false
 }

@@ -219,3 +219,27 @@ func testReadsAreNotTorn(t *testing.T, s Store) {
 	close(stop)
 	wg.Wait()
 }
+
+// awaitProgress waits until a watcher that has nothing to say says so of a revision.
+func awaitProgress(t *testing.T, w Watcher, rev int64) {
+	t.Helper()
+	for w.Progress() < rev {
+		if b, err := nextOrNothing(t, w); err != nil || b.Revision != 0 {
+			t.Fatalf("got %+v, %v while waiting for revision %d", b, err, rev)
+		}
+	}
+	if p := w.Progress(); p != rev {
+		t.Fatalf("progress %d after revision %d", p, rev)
+	}
+}
+
+// nextOrNothing is Next for a range in which nothing may have happened.
+func nextOrNothing(t *testing.T, w Watcher) (store.Batch, error) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	b, err := w.Next(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return store.Batch{}, nil
+	}
+	return b, err
+}
