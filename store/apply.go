@@ -19,6 +19,31 @@ func (s *Store) change(ctx context.Context, q request) (TxnResult, error) {
 	return res, err
 }
 
+// changeAll applies requests together and waits until they are, or failed, or ctx ends.
+func (s *Store) changeAll(ctx context.Context, list []request) {
+	if s.proposals == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		w := s.machine.begin()
+		for i := range list {
+			_, _ = s.apply(&w, &list[i])
+		}
+		s.publish(w.commit())
+		return
+	}
+	all := make([]*proposal, len(list))
+	for i := range list {
+		all[i] = &proposal{request: list[i]}
+		if s.proposals.enqueue(all[i]) != nil {
+			all = all[:i]
+			break
+		}
+	}
+	for _, p := range all {
+		_ = s.proposals.await(ctx, p)
+	}
+}
+
 // apply applies one request of a command; s.mu is held. An error means that the request changed nothing.
 func (s *Store) apply(w *writer, q *request) (TxnResult, error) {
 	var err error
@@ -31,13 +56,22 @@ func (s *Store) apply(w *writer, q *request) (TxnResult, error) {
 		err = s.applyCompact(q.rev)
 		*w = s.machine.begin()
 	case requestGrant:
-		err = w.grant(q.id, q.ttl)
-	case requestRevoke:
-		err = w.revoke(q.id)
-	case requestExpire:
-		err = w.expire(q)
+		if err = w.grant(q.id, q.ttl); err == nil {
+			s.lessor.granted(w.leases.get(q.id))
+		}
+	case requestRevoke, requestExpire:
+		if q.kind == requestExpire {
+			err = w.mayExpire(q)
+		}
+		if err == nil {
+			err = w.revoke(q.id)
+		}
+		if err == nil {
+			s.lessor.revoked(q.id)
+		}
 	case requestTenure:
 		w.m.tenure = q.tenure
+		s.lessor.installed(q.tenure)
 	}
 	return TxnResult{Revision: w.rev}, err
 }

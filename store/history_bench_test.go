@@ -16,16 +16,16 @@ func BenchmarkHistory(b *testing.B) {
 			keys[i] = fmt.Sprintf("/registry/pods/default/pod-%06d", i)
 			applyAlone(&m, &Txn{Then: []Op{OpPut(keys[i], nil)}})
 		}
-		before := heap()
+		before := heapBytes()
 		for i := range revisions {
 			kept = append(kept, applyAlone(&m, &Txn{Then: []Op{OpPut(keys[i*7%len(keys)], nil)}})...)
 		}
-		b.ReportMetric(float64(heap()-before)/revisions, "B/revision")
+		b.ReportMetric(float64(heapBytes()-before)/revisions, "B/revision")
 		runtime.KeepAlive(kept)
 	}
 }
 
-func heap() int {
+func heapBytes() int {
 	runtime.GC()
 	var s runtime.MemStats
 	runtime.ReadMemStats(&s)

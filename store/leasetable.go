@@ -3,9 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
 	"time"
-	"unsafe"
 
 	iradix "github.com/hashicorp/go-immutable-radix"
 )
@@ -99,15 +97,11 @@ func (t leaseTable) detach(id LeaseID, key string) leaseTable {
 	return t.with(&l)
 }
 
-// eachKey calls f with the keys of a lease in order.
-func (l *lease) eachKey(f func(key string)) {
-	if l.keys == nil {
-		return
+// eachKey calls f with the keys of a lease in order until f returns false.
+func (l *lease) eachKey(f func(key string) bool) {
+	if l.keys != nil {
+		l.keys.Root().Walk(func(key []byte, _ any) bool { return !f(stringOf(key)) })
 	}
-	l.keys.Root().Walk(func(key []byte, _ any) bool {
-		f(unsafe.String(unsafe.SliceData(key), len(key))) // the bytes of an entry's key: see keyBytes
-		return false
-	})
 }
 
 // grant makes a lease.
@@ -128,28 +122,25 @@ func (w *writer) revoke(id LeaseID) error {
 	}
 	w.leases = w.leases.without(id)
 	run := branch{writer: w, rev: w.rev + 1}
-	l.eachKey(func(key string) { run.delete(run.view().get(key)) })
+	l.eachKey(func(key string) bool {
+		run.delete(run.view().get(key))
+		return true
+	})
 	w.finish(&run)
 	return nil
 }
 
-// expire revokes a lease that a lessor found expired. Requests to do so may come late, after another
-// lessor took over and the lease was kept alive there, or after the id was granted anew.
-func (w *writer) expire(q *request) error {
+// mayExpire tells whether a lease that a lessor found expired is to be revoked. Requests to do so may come
+// late, after another lessor took over and the lease was kept alive there, or after the id was granted anew.
+func (w *writer) mayExpire(q *request) error {
 	l := w.leases.get(q.id)
 	if l == nil || l.serial != q.serial || w.m.tenure != q.tenure {
 		return fmt.Errorf("%w: %d", ErrLeaseNotFound, q.id)
 	}
-	return w.revoke(q.id)
+	return nil
 }
 
 // roundTTL is a time to live as it is granted.
 func roundTTL(ttl time.Duration) time.Duration {
-	switch {
-	case ttl <= minTTL:
-		return minTTL
-	case ttl > math.MaxInt64-time.Second:
-		return math.MaxInt64 / time.Second * time.Second
-	}
-	return (ttl + time.Second - 1) / time.Second * time.Second
+	return max(minTTL, (ttl+time.Second-1)/time.Second*time.Second)
 }

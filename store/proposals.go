@@ -63,15 +63,25 @@ func newProposals(p Proposer, replica uint64) *proposals {
 
 // propose waits until the proposal is applied, fails, or ctx ends.
 func (ps *proposals) propose(ctx context.Context, p *proposal) error {
+	if err := ps.enqueue(p); err != nil {
+		return err
+	}
+	return ps.await(ctx, p)
+}
+
+func (ps *proposals) enqueue(p *proposal) error {
 	p.done = make(chan struct{}, 1)
 	ps.mu.Lock()
+	defer ps.mu.Unlock()
 	if ps.closed {
-		ps.mu.Unlock()
 		return ErrClosed
 	}
 	ps.queue = append(ps.queue, p)
 	ps.cond.Signal()
-	ps.mu.Unlock()
+	return nil
+}
+
+func (ps *proposals) await(ctx context.Context, p *proposal) error {
 	select {
 	case <-p.done:
 		return p.err

@@ -22,7 +22,7 @@ type Replica struct {
 // OpenReplica makes an empty replica that proposes its changes to p. Calls that change something wait
 // until p has come back to Apply.
 func OpenReplica(cfg Config, p Proposer) (*Replica, error) {
-	s, err := Open(cfg)
+	s, err := newStore(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -113,6 +113,7 @@ func (r *Replica) Restore(from io.Reader) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.machine = m
+	s.lessor.restored(m.leases)
 	base := &record{rev: m.rev, tree: m.tree}
 	s.history.reset(base)
 	s.current.Store(base)

@@ -61,6 +61,8 @@ type Store struct {
 	// proposals is nil when changes are applied at once, without a log.
 	proposals *proposals
 
+	lessor lessor
+
 	done chan struct{} // closed by Close
 	once sync.Once
 
@@ -70,6 +72,15 @@ type Store struct {
 
 // Open makes an empty store in memory.
 func Open(cfg Config) (*Store, error) {
+	s, err := newStore(cfg)
+	if err == nil {
+		s.lessor.serve(&s.machine)
+	}
+	return s, err
+}
+
+// newStore makes an empty store that cares for no leases yet.
+func newStore(cfg Config) (*Store, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
@@ -79,6 +90,7 @@ func Open(cfg Config) (*Store, error) {
 	s.current.Store(base)
 	s.history.init(base, cfg.HistoryRevisions, cfg.HistoryBytes)
 	s.watchers.init(s)
+	s.lessor.store = s
 	return s, nil
 }
 
@@ -89,6 +101,7 @@ func (s *Store) Close() error {
 		if s.proposals != nil {
 			s.proposals.close()
 		}
+		s.lessor.close()
 	})
 	return nil
 }
