@@ -18,6 +18,9 @@ func (s *Server) builtinAdmission() []Admission {
 	if s.table.byResource[podsResource] != nil {
 		list = append(list, s.serviceAccount, defaultTolerations, s.priority)
 	}
+	if s.table.byResource[priorityClassesResource] != nil {
+		list = append(list, s.keepPriorityClasses)
+	}
 	return list
 }
 

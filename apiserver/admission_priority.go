@@ -2,25 +2,116 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/store"
 )
 
-// The priority classes that every cluster has.
+var priorityClassesResource = schedulingv1.SchemeGroupVersion.WithResource("priorityclasses")
+
+// The priority classes that every cluster has. A server that serves the kind makes them, in Run; pods
+// may name them in any case.
 var systemPriorities = map[string]int32{
 	"system-cluster-critical": 2_000_000_000,
 	"system-node-critical":    2_000_001_000,
 }
 
+var systemPriorityUses = map[string]string{
+	"system-cluster-critical": "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+	"system-node-critical":    "Used for system critical pods that must not be moved from their current node.",
+}
+
+// ensurePriorityClasses makes the system's classes unless they exist or their kind is not served.
+func (s *Server) ensurePriorityClasses(ctx context.Context) error {
+	res := s.table.byResource[priorityClassesResource]
+	if res == nil {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(systemPriorities)) {
+		if obj, _, err := s.lookup(ctx, res, "", name); err != nil {
+			return err
+		} else if obj != nil {
+			continue
+		}
+		class := &schedulingv1.PriorityClass{
+			ObjectMeta: metav1.ObjectMeta{Name: name}, Value: systemPriorities[name], Description: systemPriorityUses[name],
+		}
+		if _, err := s.systemCreate(ctx, client.Ref{GroupVersionResource: priorityClassesResource}, class); err != nil && !apierrors.IsAlreadyExists(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// keepPriorityClasses refuses to delete the system's classes, and lets one class be the default.
+func (s *Server) keepPriorityClasses(ctx context.Context, r *AdmissionRequest) error {
+	if r.Ref.GroupVersionResource != priorityClassesResource {
+		return nil
+	}
+	if _, system := systemPriorities[r.Ref.Name]; system && r.Operation == Delete {
+		return errors.New("this is a system priority class and cannot be deleted")
+	}
+	class, ok := r.Object.(*schedulingv1.PriorityClass)
+	if !ok || !class.GlobalDefault {
+		return nil
+	}
+	other, err := s.defaultPriorityClass(ctx)
+	if err != nil {
+		return err
+	}
+	if other != nil && (r.Operation == Create || r.Operation == Update && other.Name != class.Name) {
+		return fmt.Errorf("PriorityClass %v is already marked as default. Only one default can exist", other.Name)
+	}
+	return nil
+}
+
+// defaultPriorityClass returns the class of pods that name none, shared and read-only; nil when there is
+// none. Should there be two, it is the lower one.
+func (s *Server) defaultPriorityClass(ctx context.Context) (*schedulingv1.PriorityClass, error) {
+	res := s.table.byResource[priorityClassesResource]
+	if res == nil {
+		return nil, nil
+	}
+	all, err := s.store.Range(ctx, store.Range{Key: res.prefix, End: store.PrefixEnd(res.prefix), SkipCount: true})
+	if err != nil {
+		return nil, storeError(err, 0)
+	}
+	var found *schedulingv1.PriorityClass
+	for _, e := range all.Entries {
+		obj, err := res.object(e)
+		if err != nil {
+			return nil, err
+		}
+		if class, ok := obj.(*schedulingv1.PriorityClass); ok && class.GlobalDefault && (found == nil || found.Value > class.Value) {
+			found = class
+		}
+	}
+	return found, nil
+}
+
 // priority computes a new pod's priority from its class.
-func (s *Server) priority(_ context.Context, r *AdmissionRequest) error {
+func (s *Server) priority(ctx context.Context, r *AdmissionRequest) error {
 	pod, ok := r.Object.(*corev1.Pod)
 	if !ok || r.Operation != Create || r.Ref.Subresource != "" {
 		return nil
+	}
+	if pod.Spec.PriorityClassName == "" {
+		class, err := s.defaultPriorityClass(ctx)
+		if err != nil {
+			return err
+		}
+		if class != nil {
+			pod.Spec.PriorityClassName = class.Name
+		}
 	}
 	value, policy, err := priorityOf(r, pod.Spec.PriorityClassName)
 	if err != nil {
@@ -43,7 +134,7 @@ func priorityOf(r *AdmissionRequest, class string) (int32, corev1.PreemptionPoli
 	if value, ok := systemPriorities[class]; ok {
 		return value, corev1.PreemptLowerPriority, nil
 	}
-	obj, ok, err := r.Lookup(client.Ref{GroupVersionResource: schedulingv1.SchemeGroupVersion.WithResource("priorityclasses"), Name: class})
+	obj, ok, err := r.Lookup(client.Ref{GroupVersionResource: priorityClassesResource, Name: class})
 	if err != nil {
 		return 0, "", err
 	}

@@ -67,6 +67,9 @@ func (s *Server) bootstrap(ctx context.Context) error {
 			return fmt.Errorf("apiserver: making the namespace %s: %w", name, err)
 		}
 	}
+	if err := s.ensurePriorityClasses(ctx); err != nil {
+		return fmt.Errorf("apiserver: making the system's priority classes: %w", err)
+	}
 	return s.advertise(ctx)
 }
 

@@ -20,6 +20,8 @@ func ExampleAll() {
 	// v1/events [ev]
 	// v1/namespaces [ns]
 	// v1/nodes [no]
+	// v1/persistentvolumeclaims [pvc]
+	// v1/persistentvolumes [pv]
 	// v1/pods [po]
 	// v1/secrets []
 	// v1/serviceaccounts [sa]
@@ -28,6 +30,14 @@ func ExampleAll() {
 	// apps/v1/replicasets [rs]
 	// coordination.k8s.io/v1/leases []
 	// discovery.k8s.io/v1/endpointslices []
+	// policy/v1/poddisruptionbudgets [pdb]
+	// scheduling.k8s.io/v1/priorityclasses [pc]
+	// storage.k8s.io/v1/csidrivers []
+	// storage.k8s.io/v1/csinodes []
+	// storage.k8s.io/v1/csistoragecapacities []
+	// storage.k8s.io/v1/storageclasses [sc]
+	// storage.k8s.io/v1/volumeattachments []
+	// storage.k8s.io/v1/volumeattributesclasses [vac]
 }
 
 // A row can be used without a server, such as to check manifests.

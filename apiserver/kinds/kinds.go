@@ -10,10 +10,14 @@ import (
 	"github.com/inboard/inboard/apiserver/kinds/coordination"
 	"github.com/inboard/inboard/apiserver/kinds/core"
 	"github.com/inboard/inboard/apiserver/kinds/discovery"
+	"github.com/inboard/inboard/apiserver/kinds/policy"
+	"github.com/inboard/inboard/apiserver/kinds/scheduling"
+	"github.com/inboard/inboard/apiserver/kinds/storage"
 )
 
 // All returns the rows of all built-in kinds, in the order in which kubectl api-resources lists
 // their groups. The slice is the caller's own.
 func All() []apiserver.Kind {
-	return slices.Concat(core.Kinds(), apps.Kinds(), coordination.Kinds(), discovery.Kinds())
+	return slices.Concat(core.Kinds(), apps.Kinds(), coordination.Kinds(), discovery.Kinds(), policy.Kinds(),
+		scheduling.Kinds(), storage.Kinds())
 }

@@ -117,7 +117,7 @@ func TestRows(t *testing.T) {
 			t.Errorf("%s: an empty object: %v", k.Kind, errs)
 		}
 	}
-	if len(seen) != 13 {
+	if len(seen) != 23 {
 		t.Errorf("%d kinds", len(seen))
 	}
 }

@@ -56,9 +56,3 @@ func selectorText(s *metav1.LabelSelector) string {
 	}
 	return sel.String()
 }
-
-func setIfNil[T any](p **T, v T) {
-	if *p == nil {
-		*p = &v
-	}
-}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/apiserver/kinds/internal/fill"
 	"github.com/inboard/inboard/apiserver/kinds/internal/podspec"
 	"github.com/inboard/inboard/apiserver/kinds/internal/row"
 )
@@ -38,16 +39,16 @@ func Deployment() apiserver.Kind {
 
 func defaultDeployment(o *appsv1.Deployment) {
 	s := &o.Spec
-	setIfNil(&s.Replicas, 1)
-	setIfNil(&s.RevisionHistoryLimit, 10)
-	setIfNil(&s.ProgressDeadlineSeconds, 600)
+	fill.Nil(&s.Replicas, 1)
+	fill.Nil(&s.RevisionHistoryLimit, 10)
+	fill.Nil(&s.ProgressDeadlineSeconds, 600)
 	if s.Strategy.Type == "" {
 		s.Strategy.Type = appsv1.RollingUpdateDeploymentStrategyType
 	}
 	if s.Strategy.Type == appsv1.RollingUpdateDeploymentStrategyType {
-		setIfNil(&s.Strategy.RollingUpdate, appsv1.RollingUpdateDeployment{})
-		setIfNil(&s.Strategy.RollingUpdate.MaxUnavailable, intstr.FromString("25%"))
-		setIfNil(&s.Strategy.RollingUpdate.MaxSurge, intstr.FromString("25%"))
+		fill.Nil(&s.Strategy.RollingUpdate, appsv1.RollingUpdateDeployment{})
+		fill.Nil(&s.Strategy.RollingUpdate.MaxUnavailable, intstr.FromString("25%"))
+		fill.Nil(&s.Strategy.RollingUpdate.MaxSurge, intstr.FromString("25%"))
 	}
 	podspec.Default(&s.Template.Spec)
 }

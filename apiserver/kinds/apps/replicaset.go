@@ -10,6 +10,7 @@ import (
 
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/apiserver/kinds/internal/fill"
 	"github.com/inboard/inboard/apiserver/kinds/internal/podspec"
 	"github.com/inboard/inboard/apiserver/kinds/internal/row"
 )
@@ -40,7 +41,7 @@ func ReplicaSet() apiserver.Kind {
 }
 
 func defaultReplicaSet(o *appsv1.ReplicaSet) {
-	setIfNil(&o.Spec.Replicas, 1)
+	fill.Nil(&o.Spec.Replicas, 1)
 	podspec.Default(&o.Spec.Template.Spec)
 }
 

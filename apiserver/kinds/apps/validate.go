@@ -1,16 +1,12 @@
 package apps
 
 import (
-	"strconv"
-	"strings"
-
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
 
@@ -90,38 +86,12 @@ func strategy(l *check.List, s *appsv1.DeploymentStrategy, path *field.Path) {
 
 func rollingUpdate(l *check.List, r *appsv1.RollingUpdateDeployment, path *field.Path) {
 	down, up := ptr.Deref(r.MaxUnavailable, intstr.IntOrString{}), ptr.Deref(r.MaxSurge, intstr.IntOrString{})
-	intOrPercent(l, down, path.Child("maxUnavailable"))
-	intOrPercent(l, up, path.Child("maxSurge"))
-	if number(down) == 0 && number(up) == 0 {
+	l.IntOrPercent(path.Child("maxUnavailable"), down)
+	l.IntOrPercent(path.Child("maxSurge"), up)
+	if check.Number(down) == 0 && check.Number(up) == 0 {
 		l.Invalid(path.Child("maxUnavailable"), down, "may not be 0 when `maxSurge` is 0")
 	}
-	if _, percent := percentOf(down); percent && number(down) > 100 {
-		l.Invalid(path.Child("maxUnavailable"), down, "must not be greater than 100%")
-	}
-}
-
-func intOrPercent(l *check.List, v intstr.IntOrString, path *field.Path) {
-	if v.Type == intstr.String {
-		l.Messages(path, v, validation.IsValidPercent(v.StrVal))
-		return
-	}
-	l.NonNegative(path, int64(v.IntValue()))
-}
-
-func percentOf(v intstr.IntOrString) (int, bool) {
-	if v.Type != intstr.String || len(validation.IsValidPercent(v.StrVal)) > 0 {
-		return 0, false
-	}
-	n, err := strconv.Atoi(strings.TrimSuffix(v.StrVal, "%"))
-	return n, err == nil
-}
-
-// number returns the value whatever its unit: zero is zero.
-func number(v intstr.IntOrString) int {
-	if n, ok := percentOf(v); ok {
-		return n
-	}
-	return v.IntValue()
+	l.AtMost100Percent(path.Child("maxUnavailable"), down)
 }
 
 func validateDeploymentStatus(o, old *appsv1.Deployment) field.ErrorList {

@@ -74,7 +74,7 @@ func endpoints(l *check.List, o *discoveryv1.EndpointSlice) {
 		e, path := &o.Endpoints[i], path.Index(i)
 		switch n := len(e.Addresses); {
 		case n == 0:
-			l.Required(path.Child("addresses"), "must contain at least 1 address")
+			l.Required(path.Child("addresses"), "")
 		case n > maxAddresses:
 			l.Add(field.TooMany(path.Child("addresses"), n, maxAddresses))
 		}

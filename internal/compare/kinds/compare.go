@@ -11,62 +11,21 @@ import (
 	"sort"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/operation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
-	_ "k8s.io/kubernetes/pkg/apis/apps/install" // registers the conversions and defaults
-	_ "k8s.io/kubernetes/pkg/apis/coordination/install"
-	_ "k8s.io/kubernetes/pkg/apis/core/install"
-	_ "k8s.io/kubernetes/pkg/apis/discovery/install"
 	"k8s.io/kubernetes/pkg/capabilities"
 	"k8s.io/kubernetes/pkg/printers"
 	"k8s.io/kubernetes/pkg/printers/internalversion"
-	"k8s.io/kubernetes/pkg/registry/apps/deployment"
-	"k8s.io/kubernetes/pkg/registry/apps/replicaset"
-	"k8s.io/kubernetes/pkg/registry/coordination/lease"
-	"k8s.io/kubernetes/pkg/registry/core/configmap"
-	"k8s.io/kubernetes/pkg/registry/core/endpoint"
-	"k8s.io/kubernetes/pkg/registry/core/event"
-	"k8s.io/kubernetes/pkg/registry/core/namespace"
-	"k8s.io/kubernetes/pkg/registry/core/node"
-	"k8s.io/kubernetes/pkg/registry/core/pod"
-	"k8s.io/kubernetes/pkg/registry/core/secret"
-	"k8s.io/kubernetes/pkg/registry/core/service"
-	"k8s.io/kubernetes/pkg/registry/core/serviceaccount"
-	"k8s.io/kubernetes/pkg/registry/discovery/endpointslice"
 
 	"github.com/inboard/inboard/apiserver/client"
 )
-
-type strategy interface {
-	rest.RESTCreateStrategy
-	rest.RESTUpdateStrategy
-}
-
-var strategies = map[string]strategy{
-	"Pod": pod.Strategy, "Service": service.Strategy, "Namespace": namespace.Strategy, "Node": node.Strategy,
-	"ConfigMap": configmap.Strategy, "Secret": secret.Strategy, "ServiceAccount": serviceaccount.Strategy,
-	"Endpoints": endpoint.Strategy, "Event": event.Strategy, "Deployment": deployment.Strategy,
-	"ReplicaSet": replicaset.Strategy, "EndpointSlice": endpointslice.Strategy, "Lease": lease.Strategy,
-}
-
-var statusStrategies = map[string]rest.RESTUpdateStrategy{
-	"Pod": pod.StatusStrategy, "Service": service.StatusStrategy, "Namespace": namespace.StatusStrategy,
-	"Node": node.StatusStrategy, "Deployment": deployment.StatusStrategy, "ReplicaSet": replicaset.StatusStrategy,
-}
-
-type attributes func(runtime.Object) (labels.Set, fields.Set, error)
-
-var attributesOf = map[string]attributes{
-	"Pod": pod.GetAttrs, "Service": service.GetAttrs, "Namespace": namespace.GetAttrs, "Node": node.GetAttrs,
-	"Secret": secret.GetAttrs, "Event": event.GetAttrs, "ReplicaSet": replicaset.GetAttrs,
-}
 
 // allowPrivileged is what every cluster is set up with.
 func allowPrivileged() {
@@ -76,10 +35,10 @@ func allowPrivileged() {
 // theirs is what Kubernetes makes of objects.
 type theirs struct{ kind schema.GroupVersionKind }
 
-func (t theirs) ctx() context.Context {
+func (t theirs) ctx(subresource string) context.Context {
 	ctx := genericapirequest.WithNamespace(context.Background(), "default")
 	return genericapirequest.WithRequestInfo(ctx, &genericapirequest.RequestInfo{
-		APIGroup: t.kind.Group, APIVersion: t.kind.Version, IsResourceRequest: true,
+		APIGroup: t.kind.Group, APIVersion: t.kind.Version, IsResourceRequest: true, Subresource: subresource,
 	})
 }
 
@@ -96,10 +55,29 @@ func (t theirs) create(obj client.Object) (runtime.Object, field.ErrorList, erro
 		return nil, nil, err
 	}
 	s := strategies[t.kind.Kind]
-	s.PrepareForCreate(t.ctx(), in)
-	errs := s.Validate(t.ctx(), in)
-	out, err := legacyscheme.Scheme.ConvertToVersion(in, t.kind.GroupVersion())
+	ctx := t.ctx("")
+	s.PrepareForCreate(ctx, in)
+	errs := declared(ctx, s, in, nil, s.Validate(ctx, in), operation.Create)
+	out, err := t.stored(in)
 	return out, errs, err
+}
+
+// stored returns an object as it is read back from storage: with its defaults.
+func (t theirs) stored(in runtime.Object) (runtime.Object, error) {
+	out, err := legacyscheme.Scheme.ConvertToVersion(in, t.kind.GroupVersion())
+	if err == nil {
+		legacyscheme.Scheme.Default(out)
+	}
+	return out, err
+}
+
+// declared adds what Kubernetes checks by the declarations of its Go types, as its server does.
+func declared(ctx context.Context, s any, obj, old runtime.Object, errs field.ErrorList, op operation.Type) field.ErrorList {
+	d, ok := s.(rest.DeclarativeValidationStrategy)
+	if !ok {
+		return errs
+	}
+	return d.ValidateDeclaratively(ctx, obj, old, errs, op, d.DeclarativeValidationConfig(ctx, obj, old))
 }
 
 func (t theirs) update(obj, old client.Object) (runtime.Object, field.ErrorList, error) {
@@ -112,9 +90,10 @@ func (t theirs) update(obj, old client.Object) (runtime.Object, field.ErrorList,
 		return nil, nil, err
 	}
 	s := strategies[t.kind.Kind]
-	s.PrepareForUpdate(t.ctx(), in, was)
-	errs := s.ValidateUpdate(t.ctx(), in, was)
-	out, err := legacyscheme.Scheme.ConvertToVersion(in, t.kind.GroupVersion())
+	ctx := t.ctx("")
+	s.PrepareForUpdate(ctx, in, was)
+	errs := declared(ctx, s, in, was, s.ValidateUpdate(ctx, in, was), operation.Update)
+	out, err := t.stored(in)
 	return out, errs, err
 }
 
@@ -127,8 +106,9 @@ func (t theirs) status(s rest.RESTUpdateStrategy, obj, old client.Object) (field
 	if err != nil {
 		return nil, err
 	}
-	s.PrepareForUpdate(t.ctx(), in, was)
-	return s.ValidateUpdate(t.ctx(), in, was), nil
+	ctx := t.ctx("status")
+	s.PrepareForUpdate(ctx, in, was)
+	return declared(ctx, s, in, was, s.ValidateUpdate(ctx, in, was), operation.Update), nil
 }
 
 func (t theirs) fields(f attributes, obj client.Object) (fields.Set, error) {

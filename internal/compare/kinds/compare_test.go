@@ -312,6 +312,9 @@ func withoutMeta(obj client.Object) client.Object {
 			p.Status.Conditions[i].LastTransitionTime = metav1.Time{}
 		}
 	}
+	if v, ok := c.(*corev1.PersistentVolume); ok {
+		v.Status.LastPhaseTransitionTime = nil
+	}
 	c.GetObjectKind().SetGroupVersionKind(c.GetObjectKind().GroupVersionKind().GroupVersion().WithKind(""))
 	reflect.ValueOf(c).Elem().FieldByName("TypeMeta").SetZero()
 	return c

@@ -25,6 +25,9 @@ var texts = []string{
 	"kubernetes.io/basic-auth", "linux", "windows", "Localhost", "RuntimeDefault", "Unconfined", "Directory", "File", "FQDN", "app",
 	"metadata.annotations", "FallbackToLogsOnError", "File", "Bidirectional", "HostToContainer", "ReadWriteOnce", "net.core.somaxconn",
 	"this-name-is-much-too-long-for-a-label-because-labels-end-at-sixty-three-characters", "Honor", "Ignore", "Normal", "Warning",
+	"Retain", "Delete", "Recycle", "Immediate", "WaitForFirstConsumer", "Block", "Filesystem", "ReadOnlyMany", "ReadWriteOncePod", "storage",
+	"PersistentVolumeClaim", "VolumeSnapshot", "snapshot.storage.k8s.io", "topology.kubernetes.io/zone", "IfHealthyBudget", "AlwaysAllow",
+	"Persistent", "Ephemeral", "disk.example.com", "NodeResizePending", "ControllerResizeInfeasible", "PreemptLowerPriority",
 }
 
 var numbers = []int64{-1, 0, 1, 2, 5, 30, 80, 443, 600, 8080, 30080, 65535, 65536, 99999, 0o777, 0o1000, 1 << 31, 3600}

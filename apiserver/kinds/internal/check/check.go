@@ -4,7 +4,9 @@ package check
 
 import (
 	"slices"
+	"strings"
 
+	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -139,4 +141,22 @@ func (l *List) IP(path *field.Path, v string, old ...string) {
 // CIDR asks for an address range; one that is among old is right.
 func (l *List) CIDR(path *field.Path, v string, old ...string) {
 	l.Add(validation.IsValidCIDRForLegacyField(path, v, false, old)...)
+}
+
+// LabelName asks for a name that a label may have.
+func (l *List) LabelName(path *field.Path, v string) {
+	l.Add(metavalidation.ValidateLabelName(v, path)...)
+}
+
+// CSIDriver asks for the name of a CSI driver: a DNS subdomain of at most 63 letters, whose case
+// does not matter.
+func (l *List) CSIDriver(path *field.Path, v string) {
+	if v == "" {
+		l.Required(path, "")
+		return
+	}
+	if len(v) > validation.DNS1123LabelMaxLength {
+		l.Add(field.TooLong(path, "", validation.DNS1123LabelMaxLength))
+	}
+	l.Messages(path, v, validation.IsDNS1123Subdomain(strings.ToLower(v)))
 }

@@ -4,17 +4,19 @@ package podspec
 import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/inboard/inboard/apiserver/kinds/internal/fill"
 )
 
 // Default fills in a pod specification, in a pod and in a template alike.
 func Default(s *corev1.PodSpec) {
-	setIfEmpty(&s.ServiceAccountName, s.DeprecatedServiceAccount)
+	fill.Empty(&s.ServiceAccountName, s.DeprecatedServiceAccount)
 	s.DeprecatedServiceAccount = s.ServiceAccountName
-	setIfEmpty(&s.DNSPolicy, corev1.DNSClusterFirst)
-	setIfEmpty(&s.RestartPolicy, corev1.RestartPolicyAlways)
-	setIfEmpty(&s.SchedulerName, corev1.DefaultSchedulerName)
-	setIfNil(&s.TerminationGracePeriodSeconds, int64(corev1.DefaultTerminationGracePeriodSeconds))
-	setIfNil(&s.SecurityContext, corev1.PodSecurityContext{})
+	fill.Empty(&s.DNSPolicy, corev1.DNSClusterFirst)
+	fill.Empty(&s.RestartPolicy, corev1.RestartPolicyAlways)
+	fill.Empty(&s.SchedulerName, corev1.DefaultSchedulerName)
+	fill.Nil(&s.TerminationGracePeriodSeconds, int64(corev1.DefaultTerminationGracePeriodSeconds))
+	fill.Nil(&s.SecurityContext, corev1.PodSecurityContext{})
 	if s.Resources != nil {
 		defaultResources(s.Resources)
 	}
@@ -39,7 +41,7 @@ func DefaultPod(p *corev1.Pod) {
 			}
 		}
 	}
-	setIfNil(&s.EnableServiceLinks, corev1.DefaultEnableServiceLinks)
+	fill.Nil(&s.EnableServiceLinks, corev1.DefaultEnableServiceLinks)
 	defaultStatus(&p.Status)
 }
 
@@ -72,7 +74,7 @@ func requestLimits(r *corev1.ResourceRequirements) {
 
 func hostPorts(ports []corev1.ContainerPort) {
 	for i := range ports {
-		setIfEmpty(&ports[i].HostPort, ports[i].ContainerPort)
+		fill.Empty(&ports[i].HostPort, ports[i].ContainerPort)
 	}
 }
 
@@ -113,17 +115,4 @@ func RoundResources(list corev1.ResourceList) {
 func defaultResources(r *corev1.ResourceRequirements) {
 	RoundResources(r.Limits)
 	RoundResources(r.Requests)
-}
-
-func setIfEmpty[T comparable](p *T, v T) {
-	var zero T
-	if *p == zero {
-		*p = v
-	}
-}
-
-func setIfNil[T any](p **T, v T) {
-	if *p == nil {
-		*p = &v
-	}
 }

@@ -4,20 +4,22 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/inboard/inboard/apiserver/kinds/internal/fill"
 )
 
 func defaultContainer(c *corev1.Container) {
-	setIfEmpty(&c.ImagePullPolicy, pullPolicy(c.Image))
-	setIfEmpty(&c.TerminationMessagePath, corev1.TerminationMessagePathDefault)
-	setIfEmpty(&c.TerminationMessagePolicy, corev1.TerminationMessageReadFile)
+	fill.Empty(&c.ImagePullPolicy, pullPolicy(c.Image))
+	fill.Empty(&c.TerminationMessagePath, corev1.TerminationMessagePathDefault)
+	fill.Empty(&c.TerminationMessagePolicy, corev1.TerminationMessageReadFile)
 	for i := range c.Ports {
-		setIfEmpty(&c.Ports[i].Protocol, corev1.ProtocolTCP)
+		fill.Empty(&c.Ports[i].Protocol, corev1.ProtocolTCP)
 	}
 	for i := range c.Env {
 		if from := c.Env[i].ValueFrom; from != nil {
 			defaultFieldRef(from.FieldRef)
 			if from.FileKeyRef != nil {
-				setIfNil(&from.FileKeyRef.Optional, false)
+				fill.Nil(&from.FileKeyRef.Optional, false)
 			}
 		}
 	}
@@ -37,26 +39,26 @@ func defaultContainer(c *corev1.Container) {
 }
 
 func defaultProbe(p *corev1.Probe) {
-	setIfEmpty(&p.TimeoutSeconds, 1)
-	setIfEmpty(&p.PeriodSeconds, 10)
-	setIfEmpty(&p.SuccessThreshold, 1)
-	setIfEmpty(&p.FailureThreshold, 3)
+	fill.Empty(&p.TimeoutSeconds, 1)
+	fill.Empty(&p.PeriodSeconds, 10)
+	fill.Empty(&p.SuccessThreshold, 1)
+	fill.Empty(&p.FailureThreshold, 3)
 	defaultHTTPGet(p.HTTPGet)
 	if p.GRPC != nil {
-		setIfNil(&p.GRPC.Service, "")
+		fill.Nil(&p.GRPC.Service, "")
 	}
 }
 
 func defaultHTTPGet(a *corev1.HTTPGetAction) {
 	if a != nil {
-		setIfEmpty(&a.Path, "/")
-		setIfEmpty(&a.Scheme, corev1.URISchemeHTTP)
+		fill.Empty(&a.Path, "/")
+		fill.Empty(&a.Scheme, corev1.URISchemeHTTP)
 	}
 }
 
 func defaultFieldRef(f *corev1.ObjectFieldSelector) {
 	if f != nil {
-		setIfEmpty(&f.APIVersion, "v1")
+		fill.Empty(&f.APIVersion, "v1")
 	}
 }
 

@@ -1,6 +1,10 @@
 package podspec
 
-import corev1 "k8s.io/api/core/v1"
+import (
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/inboard/inboard/apiserver/kinds/internal/fill"
+)
 
 const hour = int64(3600)
 
@@ -9,30 +13,27 @@ func defaultVolume(v *corev1.Volume) {
 		v.EmptyDir = &corev1.EmptyDirVolumeSource{}
 	}
 	if v.HostPath != nil {
-		setIfNil(&v.HostPath.Type, corev1.HostPathUnset)
+		fill.Nil(&v.HostPath.Type, corev1.HostPathUnset)
 	}
 	if v.Secret != nil {
-		setIfNil(&v.Secret.DefaultMode, corev1.SecretVolumeSourceDefaultMode)
+		fill.Nil(&v.Secret.DefaultMode, corev1.SecretVolumeSourceDefaultMode)
 	}
 	if v.ConfigMap != nil {
-		setIfNil(&v.ConfigMap.DefaultMode, corev1.ConfigMapVolumeSourceDefaultMode)
+		fill.Nil(&v.ConfigMap.DefaultMode, corev1.ConfigMapVolumeSourceDefaultMode)
 	}
 	if v.DownwardAPI != nil {
-		setIfNil(&v.DownwardAPI.DefaultMode, corev1.DownwardAPIVolumeSourceDefaultMode)
+		fill.Nil(&v.DownwardAPI.DefaultMode, corev1.DownwardAPIVolumeSourceDefaultMode)
 		defaultDownward(v.DownwardAPI.Items)
 	}
 	if v.Projected != nil {
-		setIfNil(&v.Projected.DefaultMode, corev1.ProjectedVolumeSourceDefaultMode)
+		fill.Nil(&v.Projected.DefaultMode, corev1.ProjectedVolumeSourceDefaultMode)
 		defaultProjections(v.Projected.Sources)
 	}
 	if v.Image != nil {
-		setIfEmpty(&v.Image.PullPolicy, pullPolicy(v.Image.Reference))
+		fill.Empty(&v.Image.PullPolicy, pullPolicy(v.Image.Reference))
 	}
 	if v.Ephemeral != nil && v.Ephemeral.VolumeClaimTemplate != nil {
-		s := &v.Ephemeral.VolumeClaimTemplate.Spec
-		setIfNil(&s.VolumeMode, corev1.PersistentVolumeFilesystem)
-		RoundResources(s.Resources.Limits)
-		RoundResources(s.Resources.Requests)
+		DefaultClaimSpec(&v.Ephemeral.VolumeClaimTemplate.Spec)
 	}
 	defaultNetworkVolume(&v.VolumeSource)
 }
@@ -43,7 +44,7 @@ func defaultProjections(sources []corev1.VolumeProjection) {
 			defaultDownward(d.Items)
 		}
 		if t := sources[i].ServiceAccountToken; t != nil {
-			setIfNil(&t.ExpirationSeconds, hour)
+			fill.Nil(&t.ExpirationSeconds, hour)
 		}
 	}
 }
@@ -56,21 +57,33 @@ func defaultDownward(items []corev1.DownwardAPIVolumeFile) {
 
 func defaultNetworkVolume(v *corev1.VolumeSource) {
 	if v.ISCSI != nil {
-		setIfEmpty(&v.ISCSI.ISCSIInterface, "default")
+		fill.Empty(&v.ISCSI.ISCSIInterface, "default")
 	}
 	if v.RBD != nil {
-		setIfEmpty(&v.RBD.RBDPool, "rbd")
-		setIfEmpty(&v.RBD.RadosUser, "admin")
-		setIfEmpty(&v.RBD.Keyring, "/etc/ceph/keyring")
+		defaultRBD(&v.RBD.RBDPool, &v.RBD.RadosUser, &v.RBD.Keyring)
 	}
 	if v.AzureDisk != nil {
-		setIfNil(&v.AzureDisk.CachingMode, corev1.AzureDataDiskCachingReadWrite)
-		setIfNil(&v.AzureDisk.FSType, "ext4")
-		setIfNil(&v.AzureDisk.ReadOnly, false)
-		setIfNil(&v.AzureDisk.Kind, corev1.AzureSharedBlobDisk)
+		defaultAzureDisk(v.AzureDisk)
 	}
 	if v.ScaleIO != nil {
-		setIfEmpty(&v.ScaleIO.StorageMode, "ThinProvisioned")
-		setIfEmpty(&v.ScaleIO.FSType, "xfs")
+		defaultScaleIO(&v.ScaleIO.StorageMode, &v.ScaleIO.FSType)
 	}
+}
+
+func defaultRBD(pool, user, keyring *string) {
+	fill.Empty(pool, "rbd")
+	fill.Empty(user, "admin")
+	fill.Empty(keyring, "/etc/ceph/keyring")
+}
+
+func defaultAzureDisk(s *corev1.AzureDiskVolumeSource) {
+	fill.Nil(&s.CachingMode, corev1.AzureDataDiskCachingReadWrite)
+	fill.Nil(&s.FSType, "ext4")
+	fill.Nil(&s.ReadOnly, false)
+	fill.Nil(&s.Kind, corev1.AzureSharedBlobDisk)
+}
+
+func defaultScaleIO(mode, fsType *string) {
+	fill.Empty(mode, "ThinProvisioned")
+	fill.Empty(fsType, "xfs")
 }

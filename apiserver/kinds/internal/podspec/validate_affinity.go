@@ -39,18 +39,22 @@ func (c *checker) affinity(a *corev1.Affinity, path *field.Path) {
 
 func (c *checker) nodeAffinity(n *corev1.NodeAffinity, path *field.Path) {
 	if r := n.RequiredDuringSchedulingIgnoredDuringExecution; r != nil {
-		terms := path.Child(requiredDuring, "nodeSelectorTerms")
-		if len(r.NodeSelectorTerms) == 0 {
-			c.Required(terms, "must have at least one node selector term")
-		}
-		for i := range r.NodeSelectorTerms {
-			c.nodeSelectorTerm(&r.NodeSelectorTerms[i], true, terms.Index(i))
-		}
+		c.nodeSelector(r, true, path.Child(requiredDuring))
 	}
 	for i := range n.PreferredDuringSchedulingIgnoredDuringExecution {
 		t, p := &n.PreferredDuringSchedulingIgnoredDuringExecution[i], path.Child(preferredDuring).Index(i)
 		c.weight(t.Weight, p)
 		c.nodeSelectorTerm(&t.Preference, false, p.Child("preference"))
+	}
+}
+
+func (c *checker) nodeSelector(s *corev1.NodeSelector, checkValues bool, path *field.Path) {
+	terms := path.Child("nodeSelectorTerms")
+	if len(s.NodeSelectorTerms) == 0 {
+		c.Required(terms, "must have at least one node selector term")
+	}
+	for i := range s.NodeSelectorTerms {
+		c.nodeSelectorTerm(&s.NodeSelectorTerms[i], checkValues, terms.Index(i))
 	}
 }
 

@@ -139,25 +139,14 @@ func (c *checker) downwardFile(f *corev1.DownwardAPIVolumeFile, path *field.Path
 }
 
 func (c *checker) csi(s *corev1.CSIVolumeSource, path *field.Path) {
-	c.driverName(s.Driver, path.Child("driver"))
+	c.CSIDriver(path.Child("driver"), s.Driver)
 	if r := s.NodePublishSecretRef; r != nil {
 		if r.Name == "" {
 			c.Required(path.Child("nodePublishSecretRef", "name"), "")
 		} else {
-			c.Subdomain(path.Child("nodePublishSecretRef", "name"), r.Name)
+			c.Subdomain(path.Child("name"), r.Name) // so it stands in Kubernetes
 		}
 	}
-}
-
-func (c *checker) driverName(name string, path *field.Path) {
-	if name == "" {
-		c.Required(path, "")
-		return
-	}
-	if len(name) > 63 {
-		c.Add(field.TooLong(path, "", 63))
-	}
-	c.Subdomain(path, strings.ToLower(name))
 }
 
 // ephemeral checks the claim that an ephemeral volume makes: its metadata, and that it asks for
@@ -169,37 +158,12 @@ func (c *checker) ephemeral(e *corev1.EphemeralVolumeSource, volume string, path
 		t, p := e.VolumeClaimTemplate, path.Child("volumeClaimTemplate")
 		c.Add(apivalidation.ValidateAnnotations(t.Annotations, p.Child("metadata", "annotations"))...)
 		c.Add(metavalidation.ValidateLabels(t.Labels, p.Child("metadata", "labels"))...)
-		c.claimSpec(&t.Spec, p.Child("spec"))
+		c.claimSpec(&t.Spec, ClaimOptions{}, p.Child("spec"))
 	}
 	if c.meta != nil && c.meta.Name != "" && volume != "" {
 		if name := c.meta.Name + "-" + volume; len(apivalidation.NameIsDNSSubdomain(name, false)) > 0 {
 			c.Messages(path, name, apivalidation.NameIsDNSSubdomain(name, false))
 		}
-	}
-}
-
-func (c *checker) claimSpec(s *corev1.PersistentVolumeClaimSpec, path *field.Path) {
-	if len(s.AccessModes) == 0 {
-		c.Required(path.Child("accessModes"), "at least 1 access mode is required")
-	}
-	if s.Selector != nil {
-		c.Add(metavalidation.ValidateLabelSelector(s.Selector, metavalidation.LabelSelectorValidationOptions{}, path.Child("selector"))...)
-	}
-	for _, m := range s.AccessModes {
-		check.Supported(&c.List, path.Child("accessModes"), m, corev1.ReadOnlyMany, corev1.ReadWriteMany, corev1.ReadWriteOnce, corev1.ReadWriteOncePod)
-	}
-	q, ok := s.Resources.Requests[corev1.ResourceStorage]
-	switch p := path.Child("resources").Key(string(corev1.ResourceStorage)); {
-	case !ok:
-		c.Required(p, "")
-	case q.Sign() <= 0:
-		c.Invalid(p, q.String(), "must be greater than zero")
-	}
-	if n := s.StorageClassName; n != nil && *n != "" {
-		c.Subdomain(path.Child("storageClassName"), *n)
-	}
-	if s.VolumeMode != nil {
-		check.Supported(&c.List, path.Child("volumeMode"), *s.VolumeMode, corev1.PersistentVolumeBlock, corev1.PersistentVolumeFilesystem)
 	}
 }
 

@@ -1,0 +1,54 @@
+package apiserver_test
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/inboard/inboard/apiserver/client"
+)
+
+func TestPriorityClasses(t *testing.T) {
+	s := newServer(t)
+	runServer(t, s)
+	c := s.Client(admin)
+	classes, pods := client.For[*schedulingv1.PriorityClass](c), client.For[*corev1.Pod](c)
+
+	system, err := classes.Get(t.Context(), "", "system-node-critical")
+	if err != nil || system.Value != 2_000_001_000 {
+		t.Fatalf("the system's class: %v, %v", system, err)
+	}
+	if err := classes.Delete(t.Context(), "", "system-node-critical", metav1.DeleteOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("deleting the system's class: %v", err)
+	}
+
+	usual := &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "usual"}, Value: 7, GlobalDefault: true}
+	if usual, err = classes.Create(t.Context(), usual); err != nil {
+		t.Fatal(err)
+	}
+	second := &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "second"}, Value: 8, GlobalDefault: true}
+	if _, err := classes.Create(t.Context(), second); !apierrors.IsForbidden(err) {
+		t.Errorf("a second default: %v", err)
+	}
+	usual.Description = "a default may be changed"
+	if _, err := classes.Update(t.Context(), usual); err != nil {
+		t.Errorf("changing the default: %v", err)
+	}
+
+	for name, want := range map[string]int32{"": 7, "system-cluster-critical": 2_000_000_000} {
+		pod := &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{GenerateName: "p-", Namespace: "default"},
+			Spec:       corev1.PodSpec{PriorityClassName: name, Containers: []corev1.Container{{Name: "c", Image: "i"}}},
+		}
+		pod, err := pods.Create(t.Context(), pod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if *pod.Spec.Priority != want || pod.Spec.PriorityClassName == "" {
+			t.Errorf("class %q: priority %d of class %q", name, *pod.Spec.Priority, pod.Spec.PriorityClassName)
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package kinds
+
+import (
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apiserver/pkg/registry/rest"
+	_ "k8s.io/kubernetes/pkg/apis/apps/install" // registers the conversions and defaults
+	_ "k8s.io/kubernetes/pkg/apis/coordination/install"
+	_ "k8s.io/kubernetes/pkg/apis/core/install"
+	_ "k8s.io/kubernetes/pkg/apis/discovery/install"
+	_ "k8s.io/kubernetes/pkg/apis/policy/install"
+	_ "k8s.io/kubernetes/pkg/apis/scheduling/install"
+	_ "k8s.io/kubernetes/pkg/apis/storage/install"
+	"k8s.io/kubernetes/pkg/registry/apps/deployment"
+	"k8s.io/kubernetes/pkg/registry/apps/replicaset"
+	"k8s.io/kubernetes/pkg/registry/coordination/lease"
+	"k8s.io/kubernetes/pkg/registry/core/configmap"
+	"k8s.io/kubernetes/pkg/registry/core/endpoint"
+	"k8s.io/kubernetes/pkg/registry/core/event"
+	"k8s.io/kubernetes/pkg/registry/core/namespace"
+	"k8s.io/kubernetes/pkg/registry/core/node"
+	"k8s.io/kubernetes/pkg/registry/core/persistentvolume"
+	"k8s.io/kubernetes/pkg/registry/core/persistentvolumeclaim"
+	"k8s.io/kubernetes/pkg/registry/core/pod"
+	"k8s.io/kubernetes/pkg/registry/core/secret"
+	"k8s.io/kubernetes/pkg/registry/core/service"
+	"k8s.io/kubernetes/pkg/registry/core/serviceaccount"
+	"k8s.io/kubernetes/pkg/registry/discovery/endpointslice"
+	"k8s.io/kubernetes/pkg/registry/policy/poddisruptionbudget"
+	"k8s.io/kubernetes/pkg/registry/scheduling/priorityclass"
+	"k8s.io/kubernetes/pkg/registry/storage/csidriver"
+	"k8s.io/kubernetes/pkg/registry/storage/csinode"
+	"k8s.io/kubernetes/pkg/registry/storage/csistoragecapacity"
+	"k8s.io/kubernetes/pkg/registry/storage/storageclass"
+	"k8s.io/kubernetes/pkg/registry/storage/volumeattachment"
+	"k8s.io/kubernetes/pkg/registry/storage/volumeattributesclass"
+)
+
+type strategy interface {
+	rest.RESTCreateStrategy
+	rest.RESTUpdateStrategy
+}
+
+var strategies = map[string]strategy{
+	"Pod": pod.Strategy, "Service": service.Strategy, "Namespace": namespace.Strategy, "Node": node.Strategy,
+	"ConfigMap": configmap.Strategy, "Secret": secret.Strategy, "ServiceAccount": serviceaccount.Strategy,
+	"Endpoints": endpoint.Strategy, "Event": event.Strategy, "Deployment": deployment.Strategy,
+	"ReplicaSet": replicaset.Strategy, "EndpointSlice": endpointslice.Strategy, "Lease": lease.Strategy,
+	"PersistentVolume": persistentvolume.Strategy, "PersistentVolumeClaim": persistentvolumeclaim.Strategy,
+	"PodDisruptionBudget": poddisruptionbudget.Strategy, "PriorityClass": priorityclass.Strategy,
+	"CSIDriver": csidriver.Strategy, "CSINode": csinode.Strategy, "CSIStorageCapacity": csistoragecapacity.Strategy,
+	"StorageClass": storageclass.Strategy, "VolumeAttachment": volumeattachment.Strategy,
+	"VolumeAttributesClass": volumeattributesclass.Strategy,
+}
+
+var statusStrategies = map[string]rest.RESTUpdateStrategy{
+	"Pod": pod.StatusStrategy, "Service": service.StatusStrategy, "Namespace": namespace.StatusStrategy,
+	"Node": node.StatusStrategy, "Deployment": deployment.StatusStrategy, "ReplicaSet": replicaset.StatusStrategy,
+	"PersistentVolume": persistentvolume.StatusStrategy, "PersistentVolumeClaim": persistentvolumeclaim.StatusStrategy,
+	"PodDisruptionBudget": poddisruptionbudget.StatusStrategy, "CSINode": csinode.StatusStrategy,
+	"VolumeAttachment": volumeattachment.StatusStrategy,
+}
+
+type attributes func(runtime.Object) (labels.Set, fields.Set, error)
+
+var attributesOf = map[string]attributes{
+	"Pod": pod.GetAttrs, "Service": service.GetAttrs, "Namespace": namespace.GetAttrs, "Node": node.GetAttrs,
+	"Secret": secret.GetAttrs, "Event": event.GetAttrs, "ReplicaSet": replicaset.GetAttrs,
+	"PersistentVolume": persistentvolume.GetAttrs, "PersistentVolumeClaim": persistentvolumeclaim.GetAttrs,
+}
