@@ -35,6 +35,7 @@ func testModel(t *testing.T, s Store) {
 			"range":   func(*rapid.T) { c.read() },
 			"watch":   func(*rapid.T) { c.watch() },
 			"compact": func(*rapid.T) { c.compact() },
+			"lease":   func(*rapid.T) { c.lease() },
 		})
 	})
 }

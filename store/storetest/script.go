@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/datadriven"
 
@@ -17,12 +18,12 @@ import (
 
 // RunScripts runs the scripts in a directory, each on a store of its own. The commands:
 //
-//	txn                 a transaction: lines "if KEY version|create|mod|value =|!=|<|> X", "put KEY VALUE",
-//	                    "delete KEY|PREFIX*", "get KEY|PREFIX*", and "else" before the other branch
+//	txn                 a transaction, see parseTxn
 //	get KEY|PREFIX* [rev=N] [limit=N]
 //	watch NAME KEY|PREFIX* [from=N]
 //	next NAME           all that the watcher has to say
 //	compact REVISION
+//	grant ID TTL, revoke ID, lease ID
 func RunScripts(t *testing.T, dir string, open Opener) {
 	list, err := os.ReadDir(dir)
 	if err != nil {
@@ -110,6 +111,8 @@ func (s *script) run(d *datadriven.TestData) (string, error) {
 			return "", err
 		}
 		return "", s.store.Compact(s.t.Context(), rev)
+	case "grant", "revoke", "lease":
+		return s.lease(d.Cmd, leaseID(arg(0)), arg)
 	}
 	d.Fatalf(s.t, "unknown command %q", d.Cmd)
 	return "", nil
@@ -122,60 +125,60 @@ func span(arg string) (key, end string) {
 	return arg, ""
 }
 
-func (s *script) txn(text string) (string, error) {
-	var t store.Txn
-	ops := &t.Then
-	for line := range strings.Lines(text) {
-		f := strings.Fields(line)
-		switch f[0] {
-		case "if":
-			t.If = append(t.If, condition(f[1:]))
-		case "else":
-			ops = &t.Else
-		case "put":
-			*ops = append(*ops, store.OpPut(f[1], []byte(strings.Join(f[2:], " "))))
-		case "delete":
-			key, end := span(f[1])
-			*ops = append(*ops, store.Op{Type: store.TypeDelete, Key: key, End: end})
-		case "get":
-			key, end := span(f[1])
-			*ops = append(*ops, store.Op{Type: store.TypeGet, Key: key, End: end})
-		default:
-			return "", fmt.Errorf("unknown line %q", line)
+func (s *script) lease(cmd string, id store.LeaseID, arg func(int) string) (string, error) {
+	ctx := s.t.Context()
+	switch cmd {
+	case "grant":
+		ttl, err := time.ParseDuration(arg(1))
+		if err == nil {
+			_, err = s.store.Grant(ctx, id, ttl)
 		}
+		return "", err
+	case "revoke":
+		return "", s.store.Revoke(ctx, id)
+	}
+	info, err := s.store.Lease(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("of %s, with the keys %q\n", info.TTL, info.Keys), nil
+}
+
+func (s *script) txn(text string) (string, error) {
+	t, err := parseTxn(text)
+	if err != nil {
+		return "", err
 	}
 	res, err := s.store.Txn(s.t.Context(), t)
 	if err != nil {
 		return "", err
 	}
-	if ops = &t.Then; !res.Succeeded {
-		ops = &t.Else
+	return fmt.Sprintf("revision %d", res.Revision) + told(res, t, ""), nil
+}
+
+// told is the outcome of a transaction, nested ones further to the right.
+func told(res store.TxnResult, t store.Txn, indent string) string {
+	ops, out := t.Then, ""
+	if !res.Succeeded {
+		ops = t.Else
 	}
-	out := fmt.Sprintf("revision %d", res.Revision)
 	if len(t.If) > 0 {
-		out += map[bool]string{true: ", the conditions hold", false: ", a condition does not hold"}[res.Succeeded]
+		out = map[bool]string{true: ", the conditions hold", false: ", a condition does not hold"}[res.Succeeded]
 	}
 	out += "\n"
 	for i, r := range res.Results {
-		switch (*ops)[i].Type {
+		switch ops[i].Type {
 		case store.TypeGet:
-			out += lines(r.Entries)
+			for line := range strings.Lines(lines(r.Entries)) {
+				out += indent + line
+			}
 		case store.TypeDelete:
-			out += fmt.Sprintf("%d deleted\n", r.Count)
+			out += indent + fmt.Sprintf("%d deleted\n", r.Count)
+		case store.TypeTxn:
+			out += indent + "nested" + told(*r.Txn, *ops[i].Txn, indent+"  ")
 		}
 	}
-	return out, nil
-}
-
-func condition(f []string) store.Compare {
-	c := store.Compare{Key: f[0]}
-	c.Target = map[string]store.CompareTarget{
-		"version": store.TargetVersion, "create": store.TargetCreateRevision, "mod": store.TargetModRevision, "value": store.TargetValue,
-	}[f[1]]
-	c.Result = map[string]store.CompareResult{"=": store.Equal, "!=": store.NotEqual, "<": store.Less, ">": store.Greater}[f[2]]
-	c.Value = []byte(f[3])
-	c.Number, _ = strconv.ParseInt(f[3], 10, 64)
-	return c
+	return out
 }
 
 func (s *script) get(r store.Range) (string, error) {
@@ -219,7 +222,11 @@ func (s *script) next(w Watcher) (string, error) {
 func lines(entries []*store.Entry) string {
 	out := ""
 	for _, e := range entries {
-		out += fmt.Sprintf("%s = %s (created in %d, changed in %d, version %d)\n", e.Key, e.Value, e.CreateRevision, e.ModRevision, e.Version)
+		out += fmt.Sprintf("%s = %s (created in %d, changed in %d, version %d", e.Key, e.Value, e.CreateRevision, e.ModRevision, e.Version)
+		if e.Lease != 0 {
+			out += fmt.Sprintf(", lease %d", e.Lease)
+		}
+		out += ")\n"
 	}
 	return out
 }

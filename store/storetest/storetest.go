@@ -70,6 +70,7 @@ func Run(t *testing.T, open Opener) {
 		{"Compaction", testCompaction},
 		{"Contexts", testContexts},
 		{"BadRequests", testBadRequests},
+		{"LeasesExpire", testLeasesExpire},
 		{"OnlyHere", testLocal(open)},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
