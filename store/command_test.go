@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"reflect"
 	"slices"
 	"testing"
@@ -160,56 +159,4 @@ func FuzzDecodeCommand(f *testing.F) {
 			t.Fatalf("%+v became %+v, %v", c, again, err)
 		}
 	})
-}
-
-// A snapshot that is read is the one that was written; anything else is an error, not a state.
-func FuzzReadSnapshot(f *testing.F) {
-	m := newMachine()
-	for _, key := range []string{"a", "a/b", "c"} {
-		applyAlone(&m, &Txn{Then: []Op{{Type: TypePut, Key: key, Value: []byte("value of " + key), Lease: 3}}})
-	}
-	m.compacted = 2
-	var full, empty bytes.Buffer
-	_, _ = Snapshot{m}.WriteTo(&full)
-	_, _ = Snapshot{newMachine()}.WriteTo(&empty)
-	f.Add(full.Bytes())
-	f.Add(empty.Bytes())
-	f.Add(full.Bytes()[:full.Len()-1])
-	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := readSnapshot(bytes.NewReader(b))
-		if err != nil {
-			return
-		}
-		var out bytes.Buffer
-		if _, err := (Snapshot{m}).WriteTo(&out); err != nil {
-			t.Fatal(err)
-		}
-		// The encoding may be longer than need be, but not mean something else.
-		again, err := readSnapshot(&out)
-		if err != nil || again.rev != m.rev || again.compacted != m.compacted || again.tree.len() != m.tree.len() {
-			t.Fatalf("%+v became %+v, %v", m, again, err)
-		}
-	})
-}
-
-// No flipped bit and no missing byte of a snapshot goes unnoticed.
-func TestDamagedSnapshot(t *testing.T) {
-	m := newMachine()
-	applyAlone(&m, &Txn{Then: []Op{OpPut("key", []byte("value")), OpPut("other", nil)}})
-	var b bytes.Buffer
-	if n, err := (Snapshot{m}).WriteTo(&b); err != nil || n != int64(b.Len()) {
-		t.Fatal(n, err)
-	}
-	for i := range b.Len() * 8 {
-		bad := bytes.Clone(b.Bytes())
-		bad[i/8] ^= 1 << (i % 8)
-		if _, err := readSnapshot(bytes.NewReader(bad)); err == nil {
-			t.Errorf("bit %d flipped: no error", i)
-		}
-	}
-	for n := range b.Len() {
-		if _, err := readSnapshot(bytes.NewReader(b.Bytes()[:n])); err == nil {
-			t.Errorf("cut at %d: no error", n)
-		}
-	}
 }

@@ -1,9 +1,11 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/inboard/inboard/store"
 )
@@ -97,4 +99,89 @@ func ExampleCompactedError() {
 	// Output:
 	// store: revision compacted; the oldest kept is 4
 	// true true
+}
+
+// What a member of a group tells of itself goes when it no longer says that it is there.
+func ExampleStore_Grant() {
+	s, err := store.Open(store.Config{})
+	if err != nil {
+		panic(err)
+	}
+	defer s.Close()
+	ctx := context.Background()
+
+	lease, err := s.Grant(ctx, 0, 10*time.Second)
+	if err != nil {
+		panic(err)
+	}
+	member := store.OpPut("members/a", []byte("10.0.0.1"))
+	member.Lease = lease
+	if _, err := s.Txn(ctx, store.Txn{Then: []store.Op{member}}); err != nil {
+		panic(err)
+	}
+	left, err := s.KeepAlive(ctx, lease) // every few seconds
+	fmt.Println(left, err)
+	info, err := s.Lease(ctx, lease)
+	fmt.Println(info.TTL, info.Keys, err)
+
+	if err := s.Revoke(ctx, lease); err != nil { // or no more KeepAlive for 10 s
+		panic(err)
+	}
+	e, _, err := s.Get(ctx, "members/a")
+	fmt.Println(e == nil, err)
+	_, err = s.KeepAlive(ctx, lease)
+	fmt.Println(errors.Is(err, store.ErrLeaseNotFound))
+	// Output:
+	// 10s <nil>
+	// 10s [members/a] <nil>
+	// true <nil>
+	// true
+}
+
+func ExampleStore_Backup() {
+	s, err := store.Open(store.Config{})
+	if err != nil {
+		panic(err)
+	}
+	defer s.Close()
+	ctx := context.Background()
+	if _, err := s.Txn(ctx, store.Txn{Then: []store.Op{store.OpPut("k", []byte("v"))}}); err != nil {
+		panic(err)
+	}
+
+	var file bytes.Buffer // an os.File: sync it, then rename it
+	if _, err := s.Backup(ctx, &file); err != nil {
+		panic(err)
+	}
+	info, err := store.VerifyBackup(bytes.NewReader(file.Bytes()))
+	fmt.Println(info.Revision, info.Keys, err)
+	again, err := store.OpenBackup(store.Config{}, &file)
+	if err != nil {
+		panic(err)
+	}
+	defer again.Close()
+	e, _, err := again.Get(ctx, "k")
+	fmt.Println(string(e.Value), err)
+	// Output:
+	// 2 1 <nil>
+	// v <nil>
+}
+
+// A transaction within a transaction decides on its own, in the same revision.
+func ExampleOpTxn() {
+	s, err := store.Open(store.Config{})
+	if err != nil {
+		panic(err)
+	}
+	defer s.Close()
+	res, err := s.Txn(context.Background(), store.Txn{Then: []store.Op{
+		store.OpPut("job", []byte("1")),
+		store.OpTxn(store.Txn{
+			If:   []store.Compare{store.IfMissing("counter")},
+			Then: []store.Op{store.OpPut("counter", []byte("1"))},
+			Else: []store.Op{store.OpGet("counter")},
+		}),
+	}})
+	fmt.Println(res.Revision, res.Results[1].Txn.Succeeded, res.Results[1].Txn.Revision, err)
+	// Output: 2 true 2 <nil>
 }

@@ -77,11 +77,16 @@ func (t leaseTable) each(f func(*lease) bool) {
 // attach adds a key to a lease of the table.
 func (t leaseTable) attach(id LeaseID, key string) leaseTable {
 	l := *t.get(id)
+	l.addKey(key)
+	return t.with(&l)
+}
+
+// addKey adds a key to a lease that is not in a table yet.
+func (l *lease) addKey(key string) {
 	if l.keys == nil {
 		l.keys = iradix.New()
 	}
 	l.keys, _, _ = l.keys.Insert(keyBytes(key), nil)
-	return t.with(&l)
 }
 
 // detach takes a key away from a lease, if that is still there.

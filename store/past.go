@@ -76,3 +76,24 @@ func (r *record) undo(edit *treeEdit) {
 		}
 	}
 }
+
+// window returns the oldest revision with its key space, and all records after it. Nothing is appended
+// meanwhile: Store.mu is held.
+func (h *history) window() (base *record, records []*record) {
+	for {
+		oldest := h.oldest()
+		t, err := h.treeAt(oldest)
+		h.mu.RLock()
+		if err == nil && oldest == h.base.rev {
+			base = &record{rev: oldest, tree: t}
+			break
+		}
+		h.mu.RUnlock() // it was let go of meanwhile
+	}
+	defer h.mu.RUnlock()
+	records = make([]*record, h.count)
+	for i := range records {
+		records[i] = h.at(h.base.rev + 1 + int64(i))
+	}
+	return base, records
+}

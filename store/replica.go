@@ -93,30 +93,28 @@ func (r *Replica) applyOwn(batch []*proposal) {
 	}
 }
 
-// Snapshot returns the state after the last command that was applied. It costs nothing: the state is
-// immutable and written out while others go on.
+// Snapshot returns the state after the last command that was applied, with the kept history. It costs next
+// to nothing: all of it is immutable and written out while others go on.
 func (r *Replica) Snapshot() Snapshot {
 	s := r.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Snapshot{machine: s.machine}
+	state := Snapshot{machine: s.machine}
+	state.base, state.records = s.history.window()
+	return state
 }
 
-// Restore replaces the state by a snapshot's. On an error the state is as before. The history before
-// it is gone: watches that need it get a CompactedError.
+// Restore replaces the state by a snapshot's, and the history by what leads to that. On an error the state
+// is as before. Watches go on where the history that they need is in the snapshot; the others get a
+// CompactedError.
 func (r *Replica) Restore(from io.Reader) error {
-	m, err := readSnapshot(from)
+	state, err := readSnapshot(from)
 	if err != nil {
 		return err
 	}
 	s := r.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.machine = m
-	s.lessor.restored(m.leases)
-	base := &record{rev: m.rev, tree: m.tree}
-	s.history.reset(base)
-	s.current.Store(base)
-	s.watchers.announceReset(m.rev)
+	s.restore(state)
 	return nil
 }

@@ -205,6 +205,9 @@ func TestRestoreUnderWatch(t *testing.T) {
 	for range 10 {
 		put(t, ahead.Store(), "k", "v")
 	}
+	if err := ahead.Store().Compact(t.Context(), 11); err != nil {
+		t.Fatal(err)
+	}
 	watchers := map[string]*store.Watcher{}
 	for name, cfg := range map[string]store.WatchConfig{
 		"key": {Key: "k"}, "prefix": {Key: "k", End: "l"}, "range": {Key: "a", End: "z"},

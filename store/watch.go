@@ -184,14 +184,36 @@ func (w *Watcher) notify(rev int64) {
 	w.last = rev
 	if w.first == 0 {
 		w.first = rev
-		select {
-		case w.wake <- struct{}{}:
-		default:
-		}
-		if w.cfg.Notify != nil {
-			w.cfg.Notify()
-		}
+		w.wakeUp()
 	}
+}
+
+func (w *Watcher) wakeUp() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+	if w.cfg.Notify != nil {
+		w.cfg.Notify()
+	}
+}
+
+// reset makes the watcher look through another history, that ends with rev, from the first revision that
+// was not announced on; 0 means that there is nothing in it for the watcher.
+func (w *Watcher) reset(from, rev int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case from == 0:
+		w.next, w.first, w.last = 1, 1, rev // never kept: see history.read
+	case rev < w.next || (rev < from && w.first == 0):
+		return
+	case w.first == 0:
+		w.first, w.last = max(w.next, from), rev
+	default:
+		w.last = rev
+	}
+	w.wakeUp()
 }
 
 // filter returns the events of the watched range. They are the record's own when all of them are and

@@ -122,19 +122,28 @@ func (ws *watchers) tell(ev *Event, rev int64) {
 	}
 }
 
-// announceReset tells all watchers that the state was replaced by that of revision rev: those that had
-// not seen everything up to it find that it is not kept.
+// announceReset tells all watchers that state and history were replaced by those of revision rev: they look
+// for what they have not seen in the new history. A state older than what they saw has none for them.
 func (ws *watchers) announceReset(rev int64) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
+	from := ws.announced.Load() + 1
+	if rev < from-1 {
+		from = 0
+	}
+	reset := func(set watcherSet) {
+		for w := range set {
+			w.reset(from, rev)
+		}
+	}
 	for _, set := range ws.byKey {
-		set.notify(rev)
+		reset(set)
 	}
 	ws.prefixes.Root().Walk(func(_ []byte, v any) bool {
-		v.(watcherSet).notify(rev)
+		reset(v.(watcherSet))
 		return false
 	})
-	ws.ranges.notify(rev)
+	reset(ws.ranges)
 	ws.announced.Store(rev)
 }
 
