@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -160,17 +161,17 @@ func TestUnknownLease(t *testing.T) {
 type cluster struct {
 	replicas []*store.Replica
 	leader   int
-	refuse   error
-	commands int
+	refuse   atomic.Bool
+	commands atomic.Int64
 }
 
 type member struct{ c *cluster }
 
 func (m member) Propose(_ context.Context, command []byte) error {
-	if m.c.refuse != nil {
-		return m.c.refuse
+	if m.c.refuse.Load() {
+		return store.ErrNoLeader
 	}
-	m.c.commands++
+	m.c.commands.Add(1)
 	for _, r := range m.c.replicas {
 		if err := r.Apply(command); err != nil {
 			return err
@@ -237,12 +238,12 @@ func TestLeasesOutliveTheLeader(t *testing.T) {
 			t.Fatal(left, err)
 		}
 		// The log refuses for a while: the lease has expired, but its key is still there.
-		c.refuse = store.ErrNoLeader
+		c.refuse.Store(true)
 		time.Sleep(25 * time.Second)
 		if _, err := follower.KeepAlive(t.Context(), 7); !errors.Is(err, store.ErrLeaseNotFound) || !exists(t, follower, "k") {
 			t.Fatal(err)
 		}
-		c.refuse = nil
+		c.refuse.Store(false)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		if exists(t, follower, "k") {
@@ -253,9 +254,9 @@ func TestLeasesOutliveTheLeader(t *testing.T) {
 				t.Error("the replicas differ")
 			}
 		}
-		commands := c.commands
+		commands := c.commands.Load()
 		time.Sleep(time.Hour)
-		if c.commands != commands {
+		if c.commands.Load() != commands {
 			t.Error("something goes on without leases")
 		}
 	})
@@ -271,13 +272,13 @@ func TestExpiriesShareCommands(t *testing.T) {
 			grant(t, s, store.LeaseID(i+1), time.Minute)
 			putLeased(t, s, fmt.Sprint(i), store.LeaseID(i+1))
 		}
-		before := c.commands
+		before := c.commands.Load()
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		if ids, err := s.Leases(t.Context()); len(ids) != 0 || err != nil || s.Stats().Revision != 2001 {
 			t.Error(len(ids), err, s.Stats().Revision)
 		}
-		if n := c.commands - before; n > 10 {
+		if n := c.commands.Load() - before; n > 10 {
 			t.Errorf("%d commands", n)
 		}
 	})
@@ -297,13 +298,13 @@ func TestLateExpiry(t *testing.T) {
 		grant(t, r.Store(), 7, 10*time.Second)
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		log.hold = true
+		log.hold.Store(true)
 		time.Sleep(5500 * time.Millisecond)
 		synctest.Wait()
 		if len(log.held) != 1 {
 			t.Fatalf("%d commands are held", len(log.held))
 		}
-		log.hold = false
+		log.hold.Store(false)
 		r.Lead(false)
 		r.Lead(true)
 		synctest.Wait()
@@ -322,12 +323,12 @@ func TestLateExpiry(t *testing.T) {
 // lateLog applies, or holds commands back and says that it does not know what will become of them.
 type lateLog struct {
 	testLog
-	hold bool
-	held [][]byte
+	hold atomic.Bool
+	held [][]byte // read when nothing is proposed
 }
 
 func (l *lateLog) Propose(ctx context.Context, command []byte) error {
-	if l.hold {
+	if l.hold.Load() {
 		l.held = append(l.held, command)
 		return store.ErrUnknownOutcome
 	}
