@@ -49,6 +49,7 @@ func (s *Server) createNamed(ctx context.Context, rq *request, obj client.Object
 	if res.Default != nil {
 		res.Default(obj)
 	}
+	s.track(rq, res.new(), obj)
 	guards, err := s.admit(ctx, rq, &AdmissionRequest{Operation: Create, Object: obj})
 	if err != nil {
 		return found{}, err
@@ -83,12 +84,9 @@ func (s *Server) insert(ctx context.Context, rq *request, wanted client.Object, 
 		if err != nil {
 			return found{}, err
 		}
-		value, err := rq.res.encode(obj)
+		value, err := rq.value(obj)
 		if err != nil {
-			return found{}, apierrors.NewInternalError(err)
-		}
-		if len(value) > maxObject {
-			return found{}, tooLarge(rq, len(value))
+			return found{}, err
 		}
 		txn := store.Txn{If: []store.Compare{store.IfMissing(key)}, Then: []store.Op{store.OpPut(key, value)}, Else: []store.Op{store.OpGet(key)}}
 		done, f, err := s.commit(ctx, rq, txn, guards, claims, obj)
@@ -173,6 +171,23 @@ func (rq *request) warnAbout(obj, old client.Object) {
 	for _, w := range rq.res.Warnings(obj, old) {
 		rq.warn(w)
 	}
+}
+
+// value returns what is stored of an object. One that is too large loses its managed fields, unless
+// the write is about them.
+func (rq *request) value(obj client.Object) ([]byte, error) {
+	value, err := rq.res.encode(obj)
+	if err == nil && len(value) > maxObject && len(obj.GetManagedFields()) > 0 && !rq.applied {
+		obj.SetManagedFields(nil)
+		value, err = rq.res.encode(obj)
+	}
+	if err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
+	if len(value) > maxObject {
+		return nil, tooLarge(rq, len(value))
+	}
+	return value, nil
 }
 
 func tooLarge(rq *request, size int) error {

@@ -104,6 +104,7 @@ func (c *call) resource(verb string) {
 		return
 	}
 	rq.warn = c.warn
+	rq.agent = agentName(c.r.UserAgent())
 	c.rq = rq
 	serve, ok := c.verbs()[verb]
 	if !ok || !c.fits(verb) {

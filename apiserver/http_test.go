@@ -59,7 +59,7 @@ func request(t *testing.T, s http.Handler, d *datadriven.TestData) string {
 				r.Header.Del("Authorization")
 			}
 		default:
-			r.Header.Add(a.Key, value)
+			r.Header.Set(a.Key, value)
 		}
 	}
 	w := httptest.NewRecorder()

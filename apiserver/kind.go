@@ -68,6 +68,9 @@ type Kind struct {
 	PrepareStatus func(obj, old client.Object)
 	// ValidateStatus does the same for a write to /status; nil accepts all.
 	ValidateStatus func(obj, old client.Object) field.ErrorList
+	// StatusResets are fields besides spec that a write to /status leaves alone, such as
+	// "metadata.labels"; its writers don't come to manage them.
+	StatusResets []string
 	// NameIsValid returns what is wrong with a name, as field messages; nil asks for a DNS
 	// subdomain. Prefix tells that name is a generateName.
 	NameIsValid func(name string, prefix bool) []string
@@ -112,6 +115,9 @@ type Subresource struct {
 	// Merge, when not nil, serves GET, PUT and PATCH: the body is the object itself, and Merge
 	// copies from body to stored what a write to the subresource may change.
 	Merge func(stored, body client.Object)
+	// Resets are fields that Merge leaves alone, such as "status": writers of the subresource don't
+	// come to manage them.
+	Resets []string
 }
 
 // SubresourceRequest is what a Subresource works with.

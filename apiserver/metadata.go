@@ -33,7 +33,6 @@ func (s *Server) beginMetadata(rq *request, obj client.Object) {
 	obj.SetDeletionTimestamp(nil)
 	obj.SetDeletionGracePeriodSeconds(nil)
 	obj.SetSelfLink("")
-	obj.SetManagedFields(nil)
 	obj.SetGeneration(0)
 	if rq.res.Generation {
 		obj.SetGeneration(1)
@@ -58,7 +57,6 @@ func generateName(base string) string {
 func keepMetadata(obj, old client.Object) {
 	obj.SetGeneration(old.GetGeneration())
 	obj.SetSelfLink(old.GetSelfLink())
-	obj.SetManagedFields(old.GetManagedFields())
 	obj.SetCreationTimestamp(old.GetCreationTimestamp())
 	if obj.GetUID() == "" {
 		obj.SetUID(old.GetUID())

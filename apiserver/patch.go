@@ -31,6 +31,9 @@ func (s *Server) patch(ctx context.Context, rq *request, pt types.PatchType, pat
 	if err := rq.checkSubresource(); err != nil {
 		return found{}, false, err
 	}
+	if pt == types.ApplyYAMLPatchType {
+		return s.apply(ctx, rq, patch, opts)
+	}
 	apply, err := newPatcher(pt, patch)
 	if err != nil {
 		return found{}, false, err
@@ -77,17 +80,13 @@ func newPatcher(pt types.PatchType, patch []byte) (patcher, error) {
 			return strategicpatch.StrategicMergePatch(doc, patch, sample)
 		}, nil
 	}
-	return nil, unsupportedPatch(pt)
+	return nil, unsupportedPatch()
 }
 
-func unsupportedPatch(pt types.PatchType) error {
-	message := "415: Unsupported Media Type"
-	if pt == types.ApplyYAMLPatchType || pt == types.ApplyCBORPatchType {
-		message = "this server does not support server-side apply: apply without --server-side"
-	}
+func unsupportedPatch() error {
 	return &apierrors.StatusError{ErrStatus: metav1.Status{
 		Status: metav1.StatusFailure, Code: http.StatusUnsupportedMediaType, Reason: metav1.StatusReasonUnsupportedMediaType,
-		Message: message,
+		Message: "415: Unsupported Media Type",
 	}}
 }
 

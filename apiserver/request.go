@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -55,6 +56,10 @@ type request struct {
 	res  *resource
 	// dryRun stops short of storing anything.
 	dryRun bool
+	// agent is the field manager of a client that names none, manager the request's own.
+	agent, manager string
+	// applied tells that the object's managed fields are settled, as an apply leaves them.
+	applied bool
 	// warn receives warnings for the client; it is never nil.
 	warn func(text string)
 }
@@ -66,7 +71,7 @@ func (s *Server) begin(ctx context.Context, user *Identity, verb string, ref cli
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	rq := &request{user: user, verb: verb, ref: ref, warn: noWarnings}
+	rq := &request{user: user, verb: verb, ref: ref, warn: noWarnings, agent: userName(user)}
 	// What may not be seen is not told apart from what does not exist.
 	if err := s.authorize(ctx, rq); err != nil {
 		return nil, err
@@ -108,18 +113,22 @@ func (rq *request) qualified() schema.GroupResource {
 	return gr
 }
 
-// createOptions, updateOptions and patchOptions check the options of a write, and read dryRun.
+// createOptions, updateOptions and patchOptions check the options of a write, and read dryRun
+// and the field manager.
 func (rq *request) createOptions(opts *metav1.CreateOptions) error {
+	rq.manager = cmp.Or(opts.FieldManager, rq.agent)
 	rq.dryRun = len(opts.DryRun) > 0
 	return invalidOptions("CreateOptions", metavalidation.ValidateCreateOptions(opts))
 }
 
 func (rq *request) updateOptions(opts *metav1.UpdateOptions) error {
+	rq.manager = cmp.Or(opts.FieldManager, rq.agent)
 	rq.dryRun = len(opts.DryRun) > 0
 	return invalidOptions("UpdateOptions", metavalidation.ValidateUpdateOptions(opts))
 }
 
 func (rq *request) patchOptions(opts *metav1.PatchOptions, pt types.PatchType) error {
+	rq.manager = cmp.Or(opts.FieldManager, rq.agent)
 	rq.dryRun = len(opts.DryRun) > 0
 	return invalidOptions("PatchOptions", metavalidation.ValidatePatchOptions(opts, pt))
 }

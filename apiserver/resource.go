@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/apiserver/internal/managed"
 	"github.com/inboard/inboard/store"
 )
 
@@ -32,6 +33,8 @@ type resource struct {
 	spec   []int
 	status int
 	decode func(*store.Entry) (any, error)
+	// managers keep the managed fields, by subresource.
+	managers map[string]*managed.Manager
 }
 
 // table finds resources.
@@ -109,6 +112,7 @@ func newResource(k Kind) (*resource, error) {
 		r.Subresources["eviction"] = eviction()
 	}
 	r.decode = r.decodeEntry
+	r.managers = newManagers(&r.Kind)
 	return r, nil
 }
 

@@ -1,11 +1,13 @@
 package apiserver_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -20,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 
 	"github.com/inboard/inboard/apiserver/client"
@@ -57,7 +60,7 @@ func TestStories(t *testing.T) {
 //
 //	create RESOURCE[/NAME/SUBRESOURCE] [dry-run]   + YAML
 //	update RESOURCE[/NAME[/SUBRESOURCE]] [version=NAME] + YAML
-//	patch  RESOURCE/NAME[/SUBRESOURCE] type=merge|json|strategic  + patch
+//	patch  RESOURCE/NAME[/SUBRESOURCE] type=merge|json|strategic|apply [force]  + patch
 //	get    RESOURCE/NAME[/SUBRESOURCE]
 //	list   RESOURCE [labels=..] [fields=..] [limit=N]
 //	delete RESOURCE/NAME [grace=N] [policy=P] [dry-run]
@@ -65,7 +68,8 @@ func TestStories(t *testing.T) {
 //	events ID N
 //	remember NAME RESOURCE/NAME  (its resourceVersion)
 //
-// All take ns=NS ("default"; "-" for none) and show=PATH,PATH, the fields to print.
+// All take ns=NS ("default"; "-" for none) and show=PATH,PATH, the fields to print; "managers" prints
+// who manages what. Writes take manager=NAME, the field manager ("teller").
 type story struct {
 	t        *testing.T
 	c        client.Interface
@@ -97,7 +101,7 @@ func (s *story) run(t *testing.T, d *datadriven.TestData) string {
 	}
 	st.ref = s.ref(words[0], st.args["ns"])
 	dry := []string(nil)
-	if len(words) > 1 && words[1] == "dry-run" {
+	if slices.Contains(words, "dry-run") {
 		dry = []string{metav1.DryRunAll}
 	}
 	return s.verb(ctx, st, dry)
@@ -132,16 +136,18 @@ func (s *story) ref(path, ns string) client.Ref {
 func (s *story) verb(ctx context.Context, st *step, dry []string) string {
 	var out runtime.Object
 	var err error
+	manager := cmp.Or(st.args["manager"], "teller")
 	switch st.Cmd {
 	case "create":
-		out, err = s.c.Create(ctx, st.ref, s.body(st), metav1.CreateOptions{DryRun: dry})
+		out, err = s.c.Create(ctx, st.ref, s.body(st), metav1.CreateOptions{DryRun: dry, FieldManager: manager})
 	case "update":
-		out, err = s.c.Update(ctx, st.ref, s.body(st), metav1.UpdateOptions{DryRun: dry})
+		out, err = s.c.Update(ctx, st.ref, s.body(st), metav1.UpdateOptions{DryRun: dry, FieldManager: manager})
 	case "patch":
 		pt := map[string]types.PatchType{
 			"merge": types.MergePatchType, "json": types.JSONPatchType, "strategic": types.StrategicMergePatchType,
+			"apply": types.ApplyYAMLPatchType,
 		}[st.args["type"]]
-		out, err = s.c.Patch(ctx, st.ref, pt, []byte(st.Input), metav1.PatchOptions{DryRun: dry})
+		out, err = s.c.Patch(ctx, st.ref, pt, []byte(st.Input), patchOptions(st, dry, manager))
 	case "get":
 		out, err = s.c.Get(ctx, st.ref, metav1.GetOptions{})
 	case "delete":
@@ -157,6 +163,16 @@ func (s *story) verb(ctx context.Context, st *step, dry []string) string {
 		return tell(err)
 	}
 	return show(out, st.args["show"])
+}
+
+func patchOptions(st *step, dry []string, manager string) metav1.PatchOptions {
+	opts := metav1.PatchOptions{DryRun: dry, FieldManager: manager, FieldValidation: st.args["validation"]}
+	for _, a := range st.CmdArgs {
+		if a.Key == "force" {
+			opts.Force = ptr.To(true)
+		}
+	}
+	return opts
 }
 
 func deleteOptions(st *step, dry []string) metav1.DeleteOptions {
@@ -269,6 +285,14 @@ func tell(err error) string {
 		return "error: " + err.Error()
 	}
 	text := fmt.Sprintf("error %d %s: %s", s.Status().Code, s.Status().Reason, s.Status().Message)
+	if apierrors.HasStatusCause(err, metav1.CauseTypeFieldManagerConflict) {
+		var causes []string // in no order
+		for _, c := range s.Status().Details.Causes {
+			causes = append(causes, fmt.Sprintf("\n%s %s: %s", c.Type, c.Field, c.Message))
+		}
+		sort.Strings(causes)
+		text += strings.Join(causes, "")
+	}
 	return scrub(text)
 }
 
@@ -287,8 +311,25 @@ func show(obj runtime.Object, paths string) string {
 	}
 	var lines []string
 	for _, path := range strings.Split(paths, ",") {
+		if path == "managers" {
+			lines = append(lines, showManagers(obj.(client.Object)))
+			continue
+		}
 		lines = append(lines, path+"="+compact(dig(doc, strings.Split(path, "."))))
 	}
+	return strings.Join(lines, "\n")
+}
+
+func showManagers(obj client.Object) string {
+	var lines []string
+	for _, f := range obj.GetManagedFields() {
+		who := f.Manager
+		if f.Subresource != "" {
+			who += "/" + f.Subresource
+		}
+		lines = append(lines, fmt.Sprintf("%s %s %s: %s", f.Operation, who, f.APIVersion, f.FieldsV1.Raw))
+	}
+	sort.Strings(lines)
 	return strings.Join(lines, "\n")
 }
 

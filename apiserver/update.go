@@ -3,6 +3,7 @@ package apiserver
 import (
 	"context"
 	"reflect"
+	"slices"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -88,9 +89,7 @@ func (s *Server) merge(rq *request, body runtime.Object, old client.Object) (cli
 			return nil, apierrors.NewInvalid(autoscalingv1.SchemeGroupVersion.WithKind("Scale").GroupKind(), scale.Name, field.ErrorList{
 				field.Invalid(field.NewPath("spec", "replicas"), scale.Spec.Replicas, "must be greater than or equal to 0").WithOrigin("minimum")})
 		}
-		obj := old.DeepCopyObject().(client.Object)
-		rq.res.Scale.Set(obj, scale.Spec.Replicas)
-		return obj, nil
+		return s.rescale(rq, scale, old)
 	}
 	obj, ok := body.(client.Object)
 	if !ok || reflect.TypeOf(body) != rq.res.typ {
@@ -99,15 +98,34 @@ func (s *Server) merge(rq *request, body runtime.Object, old client.Object) (cli
 	if err := rq.checkPreconditions(obj, old); err != nil {
 		return nil, err
 	}
-	return rq.mergeObject(obj, old), nil
+	return s.mergeObject(rq, obj, old), nil
 }
 
-func (rq *request) mergeObject(obj, old client.Object) client.Object {
+// rescale sets an object's replicas to those of a Scale, and the managed fields along with them.
+func (s *Server) rescale(rq *request, scale *autoscalingv1.Scale, old client.Object) (client.Object, error) {
+	fields := newScaleFields(rq.res, old)
+	live, err := fields.scale(rq.res, old)
+	if err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
+	s.track(rq, live, scale)
+	obj := old.DeepCopyObject().(client.Object)
+	rq.res.Scale.Set(obj, scale.Spec.Replicas)
+	entries, err := fields.handler.ToParent(scale.ManagedFields)
+	if err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
+	obj.SetManagedFields(entries)
+	return obj, nil
+}
+
+func (s *Server) mergeObject(rq *request, obj, old client.Object) client.Object {
 	res := rq.res
 	if rq.ref.Subresource == "" {
 		if res.Default != nil {
 			res.Default(obj)
 		}
+		s.track(rq, old, obj)
 		if res.Status {
 			res.copyStatus(obj, old.DeepCopyObject().(client.Object))
 		}
@@ -115,14 +133,20 @@ func (rq *request) mergeObject(obj, old client.Object) client.Object {
 	}
 	c := old.DeepCopyObject().(client.Object)
 	if sub, ok := res.Subresources[rq.ref.Subresource]; ok && sub.Merge != nil {
+		s.track(rq, old, obj)
 		sub.Merge(c, obj)
+		c.SetManagedFields(obj.GetManagedFields())
 		return c
 	}
 	if res.Default != nil {
 		res.Default(obj)
 	}
+	s.track(rq, old, obj)
 	res.copyStatus(c, obj)
-	c.SetLabels(obj.GetLabels())
+	c.SetManagedFields(obj.GetManagedFields())
+	if !slices.Contains(res.StatusResets, "metadata.labels") {
+		c.SetLabels(obj.GetLabels())
+	}
 	c.SetAnnotations(obj.GetAnnotations())
 	return c
 }
@@ -203,17 +227,22 @@ func (s *Server) swap(ctx context.Context, rq *request, obj client.Object, cur f
 	if err != nil {
 		return false, found{}, err
 	}
-	value, err := rq.res.encode(obj)
+	// The time of a manager's last change is no change by itself.
+	restore, timesChanged := keepTimes(obj, cur.obj)
+	value, err := rq.value(obj)
 	if err != nil {
-		return false, found{}, apierrors.NewInternalError(err)
-	}
-	if len(value) > maxObject {
-		return false, found{}, tooLarge(rq, len(value))
+		return false, found{}, err
 	}
 	key := rq.key()
 	if string(value) == string(cur.entry.Value) {
 		// Nothing changes, so nothing is written, as in Kubernetes.
 		return true, cur, nil
+	}
+	if timesChanged {
+		restore()
+		if value, err = rq.value(obj); err != nil {
+			return false, found{}, err
+		}
 	}
 	txn := store.Txn{If: []store.Compare{store.IfModRevision(key, cur.entry.ModRevision)}, Then: []store.Op{store.OpPut(key, value)}}
 	return s.commit(ctx, rq, txn, guards, claims, obj)

@@ -20,6 +20,7 @@ import (
 func Deployment() apiserver.Kind {
 	k := newKind("Deployment", "deployments", "deployment", "deploy")
 	k.Object, k.List = &appsv1.Deployment{}, &appsv1.DeploymentList{}
+	k.StatusResets = []string{"metadata.labels"}
 	k.Default = row.Of(defaultDeployment)
 	k.Prepare = row.Pair(prepareDeployment)
 	k.Validate = row.Check(validateDeployment)

@@ -28,6 +28,7 @@ func Namespace() apiserver.Kind {
 		Merge: func(stored, body client.Object) {
 			stored.(*corev1.Namespace).Spec.Finalizers = body.(*corev1.Namespace).Spec.Finalizers
 		},
+		Resets: []string{"status"},
 	}}
 	k.Object, k.List = &corev1.Namespace{}, &corev1.NamespaceList{}
 	k.NameIsValid = validation.ValidateNamespaceName

@@ -16,6 +16,7 @@ func Pod() apiserver.Kind {
 	k := newKind("Pod", "pods", "pod", "po")
 	k.Categories = []string{"all"}
 	k.Status = true
+	k.StatusResets = []string{"metadata.deletionTimestamp", "metadata.ownerReferences"}
 	k.Generation = true
 	k.Object, k.List = &corev1.Pod{}, &corev1.PodList{}
 	k.ReturnDeleted = true
