@@ -4,7 +4,7 @@
 export GOFLAGS := -tags=seccomp
 TOOL := GOFLAGS= go tool -modfile=internal/tools/go.mod
 
-.PHONY: run build kubectl test setup-build setup-run setup-test lint unit test-kubernetes test-etcd bench clean
+.PHONY: run build kubectl test setup-build setup-run setup-test lint unit test-kubernetes test-etcd bench bench-store clean
 
 ## run: start a whole cluster with a demo in it; ARGS="-dir /var/lib/inboard -demo=false"
 run: setup-run
@@ -54,6 +54,10 @@ test-etcd: setup-test
 ## bench: the figures of the DESIGN.md files
 bench: setup-test
 	go test -run '^$$' -bench . -benchmem ./...
+
+## bench-store: the store beside an embedded etcd, in one run; ARGS="-dir D -rounds 5"
+bench-store: setup-test
+	cd internal/compare/store && GOFLAGS= go run . $(ARGS)
 
 clean:
 	rm -rf bin
