@@ -139,7 +139,8 @@ func (s *Store) Get(ctx context.Context, key string) (*Entry, int64, error) {
 }
 
 // Range returns the entries of a range at one revision. Reading the past fails with a CompactedError
-// when it is not kept any more and with ErrFutureRevision when it has not happened yet.
+// when it is not kept any more and with ErrFutureRevision when it has not happened yet. A linearizable one
+// fails as Sync does.
 func (s *Store) Range(ctx context.Context, r Range) (RangeResult, error) {
 	switch err := s.ready(ctx); {
 	case err != nil:
@@ -148,6 +149,11 @@ func (s *Store) Range(ctx context.Context, r Range) (RangeResult, error) {
 		return RangeResult{}, fmt.Errorf("%w: range without a key", ErrInvalid)
 	case r.Limit < 0 || r.Revision < 0:
 		return RangeResult{}, fmt.Errorf("%w: range with limit %d at revision %d", ErrInvalid, r.Limit, r.Revision)
+	}
+	if r.Linearizable {
+		if err := s.Sync(ctx); err != nil {
+			return RangeResult{}, err
+		}
 	}
 	v := s.current.Load()
 	if r.Revision != 0 && r.Revision != v.rev {
