@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -82,5 +83,51 @@ func TestTryNextIsBounded(t *testing.T) {
 			}
 			return
 		}
+	}
+}
+
+// TestWatchSkips leaves changes of a kind out, also of a transaction that has both.
+func TestWatchSkips(t *testing.T) {
+	s := open(t, store.Config{})
+	for _, ops := range [][]store.Op{
+		{store.OpPut("a", nil), store.OpPut("b", nil)},   // 2
+		{store.OpDelete("a"), store.OpPut("c", nil)},     // 3
+		{store.OpPut("a", nil)},                          // 4
+		{store.OpDelete("b"), store.OpDelete("nothing")}, // 5
+	} {
+		if _, err := s.Txn(t.Context(), store.Txn{Then: ops}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct {
+		cfg  store.WatchConfig
+		want string
+	}{
+		{store.WatchConfig{SkipPuts: true}, "3a 5b"},
+		{store.WatchConfig{SkipDeletes: true}, "2a 2b 3c 4a"},
+		{store.WatchConfig{SkipPuts: true, SkipDeletes: true}, ""},
+	} {
+		test.cfg.End, test.cfg.Revision = "\x00", 2
+		w, err := s.Watch(test.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for {
+			b, ok, err := w.TryNext()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !ok {
+				break
+			}
+			for _, ev := range b.Events {
+				got = append(got, fmt.Sprint(b.Revision)+ev.Entry.Key)
+			}
+		}
+		if got := strings.Join(got, " "); got != test.want || w.Progress() != 5 {
+			t.Errorf("%+v: %q, want %q; progress %d", test.cfg, got, test.want, w.Progress())
+		}
+		w.Close()
 	}
 }
