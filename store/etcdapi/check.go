@@ -117,8 +117,8 @@ func (i interval) holds(key string) bool {
 }
 
 // changesOf gathers what operations change, and fails when they put a key twice, or put one that they delete.
-// The branches of a nested transaction may put the same key, since one of them runs; and as in etcd a nested
-// transaction may delete what another one put before it.
+// The branches of a nested transaction may put the same key, since one of them runs. etcd overlooks a nested
+// transaction that deletes what another one put before it; here each change of a key has a revision of its own.
 func changesOf(ops []*pb.RequestOp) (changes, error) {
 	all := changes{puts: map[string]struct{}{}}
 	var own []string
@@ -137,6 +137,7 @@ func changesOf(ops []*pb.RequestOp) (changes, error) {
 			}
 		}
 	}
+	slices.Sort(own)
 	return all, all.put(own)
 }
 
@@ -151,20 +152,21 @@ func (all *changes) nest(r *pb.TxnRequest) error {
 		return err
 	}
 	maps.Copy(then.puts, otherwise.puts)
-	if err := all.put(slices.Collect(maps.Keys(then.puts))); err != nil {
+	deletes := append(then.deletes, otherwise.deletes...)
+	if clash(slices.Sorted(maps.Keys(all.puts)), deletes) {
+		return rpctypes.ErrGRPCDuplicateKey
+	}
+	if err := all.put(slices.Sorted(maps.Keys(then.puts))); err != nil {
 		return err
 	}
-	all.deletes = append(append(all.deletes, then.deletes...), otherwise.deletes...)
+	all.deletes = append(all.deletes, deletes...)
 	return nil
 }
 
-// put adds keys that are put.
+// put adds keys that are put, in order.
 func (all *changes) put(keys []string) error {
-	slices.Sort(keys)
-	for _, d := range all.deletes {
-		if at, _ := slices.BinarySearch(keys, d.key); at < len(keys) && d.holds(keys[at]) {
-			return rpctypes.ErrGRPCDuplicateKey
-		}
+	if clash(keys, all.deletes) {
+		return rpctypes.ErrGRPCDuplicateKey
 	}
 	for _, key := range keys {
 		if _, twice := all.puts[key]; twice {
@@ -173,4 +175,12 @@ func (all *changes) put(keys []string) error {
 		all.puts[key] = struct{}{}
 	}
 	return nil
+}
+
+// clash tells whether any of the keys, which are in order, is in any of the ranges.
+func clash(keys []string, deletes []interval) bool {
+	return slices.ContainsFunc(deletes, func(d interval) bool {
+		at, _ := slices.BinarySearch(keys, d.key)
+		return at < len(keys) && d.holds(keys[at])
+	})
 }
