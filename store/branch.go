@@ -35,11 +35,11 @@ func (w *writer) decide(t *Txn) (succeeded bool, err error) {
 // checkPut tells why a put cannot be done. No other operation of the transaction changes the same key,
 // so the state before all of them is the one to ask.
 func (w *writer) checkPut(op *Op) error {
-	if (op.KeepValue || op.KeepLease) && w.view().get(op.Key) == nil {
-		return fmt.Errorf("%w: %q, of which a put keeps something", ErrKeyNotFound, op.Key)
-	}
 	if op.Lease != 0 && w.leases.get(op.Lease) == nil {
 		return fmt.Errorf("%w: lease %d, which a put of %q names", ErrLeaseNotFound, op.Lease, op.Key)
+	}
+	if (op.KeepValue || op.KeepLease) && w.view().get(op.Key) == nil {
+		return fmt.Errorf("%w: %q, of which a put keeps something", ErrKeyNotFound, op.Key)
 	}
 	return nil
 }
