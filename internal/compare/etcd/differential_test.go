@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/inboard/inboard/store"
 )
@@ -74,8 +75,8 @@ func headerOf(resp proto.Message) *pb.ResponseHeader {
 	return m.Get(m.Descriptor().Fields().ByName("header")).Message().Interface().(*pb.ResponseHeader)
 }
 
-// plain takes out of an answer what may differ: whose it is, how much of a lease's time is left, and the order
-// of leases.
+// plain takes out of an answer what may differ: whose it is, how much of a lease's time is left, the order of
+// leases, and the lease of a key without its value, which etcd leaves out since 3.7.
 func plain(resp proto.Message) proto.Message {
 	if resp == nil {
 		return nil
@@ -90,8 +91,29 @@ func plain(resp proto.Message) proto.Message {
 		sortBytes(resp.Keys)
 	case *pb.LeaseLeasesResponse:
 		sortLeases(resp.Leases)
+	case *pb.RangeResponse:
+		plainKeys(resp.Kvs)
+	case *pb.TxnResponse:
+		plainParts(resp)
 	}
 	return resp
+}
+
+func plainParts(resp *pb.TxnResponse) {
+	for _, op := range resp.Responses {
+		plainKeys(op.GetResponseRange().GetKvs())
+		if nested := op.GetResponseTxn(); nested != nil {
+			plainParts(nested)
+		}
+	}
+}
+
+func plainKeys(kvs []*mvccpb.KeyValue) {
+	for _, kv := range kvs {
+		if len(kv.Value) == 0 {
+			kv.Lease = 0
+		}
+	}
 }
 
 func text(m proto.Message) string {
