@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/randfill"
 
@@ -21,6 +22,7 @@ func random(k apiserver.Kind, seed int64) client.Object {
 		func(q *resource.Quantity, c randfill.Continue) {
 			*q = *resource.NewMilliQuantity(c.Int63()-1<<62, resource.DecimalSI)
 		},
+		func(v *runtime.RawExtension, c randfill.Continue) { v.Raw = []byte(c.String(8)) },
 		func(v *intstr.IntOrString, c randfill.Continue) {
 			if *v = intstr.FromInt32(c.Int31()); c.Bool() {
 				*v = intstr.FromString(c.String(0))
@@ -117,7 +119,7 @@ func TestRows(t *testing.T) {
 			t.Errorf("%s: an empty object: %v", k.Kind, errs)
 		}
 	}
-	if len(seen) != 23 {
+	if len(seen) != 26 {
 		t.Errorf("%d kinds", len(seen))
 	}
 }

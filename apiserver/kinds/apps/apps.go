@@ -1,4 +1,5 @@
-// Package apps has the rows of the kinds of apps/v1: Deployment and ReplicaSet.
+// Package apps has the rows of the kinds of apps/v1: ControllerRevision, DaemonSet, Deployment,
+// ReplicaSet and StatefulSet.
 package apps
 
 import (
@@ -15,7 +16,9 @@ import (
 )
 
 // Kinds returns the rows of all kinds of the group. The slice is the caller's own.
-func Kinds() []apiserver.Kind { return []apiserver.Kind{Deployment(), ReplicaSet()} }
+func Kinds() []apiserver.Kind {
+	return []apiserver.Kind{ControllerRevision(), DaemonSet(), Deployment(), ReplicaSet(), StatefulSet()}
+}
 
 func newKind(kind, resource, singular, shortName string) apiserver.Kind {
 	return apiserver.Kind{

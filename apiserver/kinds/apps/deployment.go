@@ -56,6 +56,10 @@ func defaultDeployment(o *appsv1.Deployment) {
 
 func prepareDeployment(o, old *appsv1.Deployment) {
 	podspec.DropDisabled(&o.Spec.Template.Spec)
+	if r := o.Spec.Strategy.RollingUpdate; r != nil { // whatever the strategy
+		fill.Nil(&r.MaxUnavailable, intstr.IntOrString{})
+		fill.Nil(&r.MaxSurge, intstr.IntOrString{})
+	}
 	if old == nil {
 		o.Status = appsv1.DeploymentStatus{}
 	}

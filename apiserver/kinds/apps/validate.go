@@ -104,9 +104,7 @@ func validateDeploymentStatus(o, old *appsv1.Deployment) field.ErrorList {
 	})
 	l.NonNegativePointer(statusPath.Child("terminatingReplicas"), s.TerminatingReplicas)
 	l.NonNegativePointer(statusPath.Child("collisionCount"), s.CollisionCount)
-	if was := ptr.Deref(old.Status.CollisionCount, 0); old.Status.CollisionCount != nil && ptr.Deref(s.CollisionCount, 0) < was {
-		l.Invalid(statusPath.Child("collisionCount"), ptr.Deref(s.CollisionCount, 0), "cannot be decremented")
-	}
+	neverFewerCollisions(&l, s.CollisionCount, old.Status.CollisionCount)
 	return l.Errors()
 }
 

@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/diff"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	"k8s.io/utils/ptr"
 
 	"github.com/inboard/inboard/apiserver/kinds/internal/check"
 	"github.com/inboard/inboard/apiserver/kinds/internal/podspec"
@@ -144,21 +143,12 @@ func claimResource(l *check.List, path *field.Path, name corev1.ResourceName) bo
 	return true
 }
 
-// claimWarnings are about fractions of bytes and a field that has a better place.
+// claimWarnings are about fractions of bytes and an annotation that has a better place.
 func claimWarnings(o, _ *corev1.PersistentVolumeClaim) []string {
 	var out []string
 	if _, ok := o.Annotations[corev1.BetaStorageClassAnnotation]; ok {
 		out = append(out, field.NewPath("metadata", "annotations").Key(corev1.BetaStorageClassAnnotation).String()+
 			": deprecated since v1.8; use \"storageClassName\" attribute instead")
 	}
-	for _, part := range []struct {
-		name string
-		list corev1.ResourceList
-	}{{"requests", o.Spec.Resources.Requests}, {"limits", o.Spec.Resources.Limits}} {
-		if q := ptr.To(part.list[corev1.ResourceStorage]); q.MilliValue()%1000 != 0 {
-			out = append(out, fmt.Sprintf("%s: fractional byte value %q is invalid, must be an integer",
-				specPath.Child("resources", part.name).Key(string(corev1.ResourceStorage)), q.String()))
-		}
-	}
-	return out
+	return append(out, podspec.ClaimWarnings(&o.Spec, specPath)...)
 }

@@ -27,6 +27,7 @@ import (
 var (
 	runs = flag.Int("runs", 1500, "objects of each kind")
 	seed = flag.Uint64("seed", 1, "seed of the random objects")
+	only = flag.String("kinds", "", "compare only kinds whose name this pattern matches")
 )
 
 func TestMain(m *testing.M) {
@@ -53,7 +54,11 @@ func (f findings) add(kind, what, example string) {
 func TestSameAsKubernetes(t *testing.T) {
 	known := readKnown(t)
 	found := findings{}
+	chosen := regexp.MustCompile(*only)
 	for _, k := range kinds.All() {
+		if !chosen.MatchString(k.Kind) {
+			continue
+		}
 		c := &comparison{kind: k, found: found, theirs: theirs{k.GroupVersionKind}}
 		for i := range *runs {
 			c.Rand = rand.New(rand.NewPCG(*seed, uint64(i)))

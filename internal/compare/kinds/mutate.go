@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
@@ -28,9 +29,13 @@ var texts = []string{
 	"Retain", "Delete", "Recycle", "Immediate", "WaitForFirstConsumer", "Block", "Filesystem", "ReadOnlyMany", "ReadWriteOncePod", "storage",
 	"PersistentVolumeClaim", "VolumeSnapshot", "snapshot.storage.k8s.io", "topology.kubernetes.io/zone", "IfHealthyBudget", "AlwaysAllow",
 	"Persistent", "Ephemeral", "disk.example.com", "NodeResizePending", "ControllerResizeInfeasible", "PreemptLowerPriority",
+	"OnDelete", "OrderedReady", "Parallel", "NonIndexed", "Indexed", "FailJob", "FailIndex", "Count", "Failed", "TerminatingOrFailed", "Forbid",
+	"*/5 * * * *", "@hourly", "TZ=UTC 0 * * * *", "Etc/UTC", "Europe/Berlin", "0-1,3", "0", "Complete", "SuccessCriteriaMet", "FailureTarget", "True",
 }
 
 var numbers = []int64{-1, 0, 1, 2, 5, 30, 80, 443, 600, 8080, 30080, 65535, 65536, 99999, 0o777, 0o1000, 1 << 31, 3600}
+
+var documents = []string{`{"a":1}`, `{}`, `[]`, `null`, `"text"`}
 
 var quantities = []string{"0", "1", "100m", "1.5", "0.0001", "1Gi", "2Mi", "3M", "-1", "500m", "2"}
 
@@ -44,6 +49,9 @@ func (m mutator) mutate(obj any, n int) {
 func (m mutator) change(v reflect.Value, depth int) {
 	switch v.Interface().(type) {
 	case metav1.TypeMeta, metav1.ObjectMeta, metav1.ListMeta, metav1.Time, metav1.MicroTime:
+		return
+	case runtime.RawExtension:
+		v.Set(reflect.ValueOf(runtime.RawExtension{Raw: []byte(documents[m.IntN(len(documents))])}))
 		return
 	case resource.Quantity:
 		v.Set(reflect.ValueOf(resource.MustParse(quantities[m.IntN(len(quantities))])))

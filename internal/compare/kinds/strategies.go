@@ -12,8 +12,11 @@ import (
 	_ "k8s.io/kubernetes/pkg/apis/policy/install"
 	_ "k8s.io/kubernetes/pkg/apis/scheduling/install"
 	_ "k8s.io/kubernetes/pkg/apis/storage/install"
+	"k8s.io/kubernetes/pkg/registry/apps/controllerrevision"
+	"k8s.io/kubernetes/pkg/registry/apps/daemonset"
 	"k8s.io/kubernetes/pkg/registry/apps/deployment"
 	"k8s.io/kubernetes/pkg/registry/apps/replicaset"
+	"k8s.io/kubernetes/pkg/registry/apps/statefulset"
 	"k8s.io/kubernetes/pkg/registry/coordination/lease"
 	"k8s.io/kubernetes/pkg/registry/core/configmap"
 	"k8s.io/kubernetes/pkg/registry/core/endpoint"
@@ -52,6 +55,7 @@ var strategies = map[string]strategy{
 	"CSIDriver": csidriver.Strategy, "CSINode": csinode.Strategy, "CSIStorageCapacity": csistoragecapacity.Strategy,
 	"StorageClass": storageclass.Strategy, "VolumeAttachment": volumeattachment.Strategy,
 	"VolumeAttributesClass": volumeattributesclass.Strategy,
+	"StatefulSet":           statefulset.Strategy, "DaemonSet": daemonset.Strategy, "ControllerRevision": controllerrevision.Strategy,
 }
 
 var statusStrategies = map[string]rest.RESTUpdateStrategy{
@@ -60,6 +64,7 @@ var statusStrategies = map[string]rest.RESTUpdateStrategy{
 	"PersistentVolume": persistentvolume.StatusStrategy, "PersistentVolumeClaim": persistentvolumeclaim.StatusStrategy,
 	"PodDisruptionBudget": poddisruptionbudget.StatusStrategy, "CSINode": csinode.StatusStrategy,
 	"VolumeAttachment": volumeattachment.StatusStrategy,
+	"StatefulSet":      statefulset.StatusStrategy, "DaemonSet": daemonset.StatusStrategy,
 }
 
 type attributes func(runtime.Object) (labels.Set, fields.Set, error)

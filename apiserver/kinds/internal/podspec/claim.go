@@ -1,6 +1,7 @@
 package podspec
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 
@@ -115,4 +116,19 @@ func (c *checker) dataSource(apiGroup *string, kind, name string, opts ClaimOpti
 	case group != "" && !opts.InvalidGroup:
 		c.Subdomain(path.Child("apiGroup"), group)
 	}
+}
+
+// ClaimWarnings tells of fractions of bytes.
+func ClaimWarnings(s *corev1.PersistentVolumeClaimSpec, path *field.Path) []string {
+	var out []string
+	for _, part := range []struct {
+		name string
+		list corev1.ResourceList
+	}{{"requests", s.Resources.Requests}, {"limits", s.Resources.Limits}} {
+		if q := ptr.To(part.list[corev1.ResourceStorage]); q.MilliValue()%1000 != 0 {
+			out = append(out, fmt.Sprintf("%s: fractional byte value %q is invalid, must be an integer",
+				path.Child("resources", part.name).Key(string(corev1.ResourceStorage)), q.String()))
+		}
+	}
+	return out
 }

@@ -84,20 +84,48 @@ func ValidateTemplate(t *corev1.PodTemplateSpec, selector labels.Selector, owner
 	if !selector.Empty() && !selector.Matches(labels.Set(t.Labels)) {
 		c.Invalid(path.Child("metadata", "labels"), t.Labels, "`selector` does not match template `labels`")
 	}
+	c.template(t, path)
+	c.keptRunning(owner, path)
+	return c.Errors()
+}
+
+// ValidateTemplateSpec returns what is wrong with a template of pods of any kind.
+func ValidateTemplateSpec(t *corev1.PodTemplateSpec, path *field.Path) field.ErrorList {
+	c := &checker{spec: &t.Spec}
+	c.template(t, path)
+	return c.Errors()
+}
+
+// ValidateTemplateMeta returns what is wrong with the metadata of a template.
+func ValidateTemplateMeta(t *corev1.PodTemplateSpec, path *field.Path) field.ErrorList {
+	c := &checker{spec: &t.Spec}
+	c.templateMeta(t, path)
+	return c.Errors()
+}
+
+func (c *checker) templateMeta(t *corev1.PodTemplateSpec, path *field.Path) {
 	c.Add(metavalidation.ValidateLabels(t.Labels, path.Child("labels"))...)
 	c.Add(apivalidation.ValidateAnnotations(t.Annotations, path.Child("annotations"))...)
 	c.annotations(t.Annotations, path.Child("annotations"))
+}
+
+func (c *checker) template(t *corev1.PodTemplateSpec, path *field.Path) {
+	c.templateMeta(t, path)
 	c.podSpec(path.Child("spec"))
 	if len(t.Spec.EphemeralContainers) > 0 {
 		c.Forbidden(path.Child("spec", "ephemeralContainers"), "ephemeral containers not allowed in pod template")
 	}
-	if t.Spec.RestartPolicy != corev1.RestartPolicyAlways {
-		c.Add(field.NotSupported(path.Child("spec", "restartPolicy"), t.Spec.RestartPolicy, []corev1.RestartPolicy{corev1.RestartPolicyAlways}))
+}
+
+// keptRunning refuses what pods that are always kept running can not have.
+func (c *checker) keptRunning(owner string, path *field.Path) {
+	s := c.spec
+	if s.RestartPolicy != corev1.RestartPolicyAlways {
+		c.Add(field.NotSupported(path.Child("spec", "restartPolicy"), s.RestartPolicy, []corev1.RestartPolicy{corev1.RestartPolicyAlways}))
 	}
-	if t.Spec.ActiveDeadlineSeconds != nil {
+	if s.ActiveDeadlineSeconds != nil {
 		c.Forbidden(path.Child("spec", "activeDeadlineSeconds"), "activeDeadlineSeconds in "+owner+" is not Supported")
 	}
-	return c.Errors()
 }
 
 func (c *checker) annotations(annotations map[string]string, path *field.Path) {
