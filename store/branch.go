@@ -91,6 +91,7 @@ func (b *branch) put(op *Op, res *OpResult) {
 		// The old key string is kept, so that all revisions of a key share one.
 		e.Key, e.CreateRevision, e.Version = prev.Key, prev.CreateRevision, prev.Version+1
 		res.Prev, res.Count = []*Entry{prev}, 1
+		b.bytes -= int64(prev.size())
 		if op.KeepValue {
 			e.Value = prev.Value
 		}
@@ -102,6 +103,7 @@ func (b *branch) put(op *Op, res *OpResult) {
 		e.presetDecoded(op.Decoded)
 	}
 	b.attach(e, prev)
+	b.bytes += int64(e.size())
 	b.write().put(e)
 	b.events = append(b.events, Event{Type: EventPut, Entry: e, Prev: prev})
 	res.Entries = []*Entry{e}
@@ -111,6 +113,7 @@ func (b *branch) delete(prev *Entry) {
 	if prev.Lease != 0 {
 		b.leases = b.leases.detach(prev.Lease, prev.Key)
 	}
+	b.bytes -= int64(prev.size())
 	b.write().delete(prev.Key)
 	gone := &Entry{Key: prev.Key, ModRevision: b.rev}
 	b.events = append(b.events, Event{Type: EventDelete, Entry: gone, Prev: prev})

@@ -5,10 +5,10 @@ import "time"
 // Events are functions that a store calls when something happens; nil ones are not called. They must
 // return quickly, must not call the store, and may be called from several goroutines at once.
 type Events struct {
-	// Applied is told of each command that was applied: how many transactions it held, the store's
-	// revision after it, and how long applying took.
+	// Applied is told of each command of the log that was applied: how many transactions and other requests
+	// it held, the store's revision after it, and how long applying took.
 	Applied func(txns int, revision int64, took time.Duration)
-	// Proposed is told of each command that this replica proposed: its size in bytes, the transactions in
+	// Proposed is told of each command that this replica proposed: its size in bytes, the requests in
 	// it, how long it was on its way, and its outcome.
 	Proposed func(txns, bytes int, took time.Duration, err error)
 	// Compacted is told the oldest revision that can be read after a compaction by command.

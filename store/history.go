@@ -1,12 +1,16 @@
 package store
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // history is the window of kept revisions: base, whose state can be read but whose changes are gone,
 // and every revision after it. Writers append; the lock is held for no longer than that.
 type history struct {
 	maxRevisions int
 	maxBytes     int
+	maxAge       time.Duration // 0 is no bound
 
 	mu      sync.RWMutex
 	base    *record
@@ -25,19 +29,28 @@ func (h *history) init(base *record, maxRevisions, maxBytes int) {
 // append adds the next revisions and lets go of the oldest ones beyond the bounds. The newest is always
 // kept.
 func (h *history) append(records []*record) {
+	var now time.Time // the history is not part of the state, so it may read the clock
+	if h.maxAge > 0 {
+		now = time.Now()
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, r := range records {
 		if h.count == len(h.records) {
 			h.grow()
 		}
+		r.appended = now
 		h.records[(h.head+h.count)%len(h.records)] = r
 		h.count++
 		h.bytes += r.size
 	}
-	for h.count > 1 && (h.count > h.maxRevisions || h.bytes > h.maxBytes) {
+	for h.count > 1 && (h.count > h.maxRevisions || h.bytes > h.maxBytes || h.tooOld(now)) {
 		h.drop()
 	}
+}
+
+func (h *history) tooOld(now time.Time) bool {
+	return h.maxAge > 0 && now.Sub(h.records[h.head].appended) > h.maxAge
 }
 
 func (h *history) grow() {

@@ -203,10 +203,11 @@ func (l *loader) finish() error {
 	return l.attach()
 }
 
-// attach gives the leases their keys.
+// attach gives the leases their keys, and adds up.
 func (l *loader) attach() error {
 	var unknown *Entry
 	l.machine.tree.view().scan("", toEnd, func(e *Entry) bool {
+		l.machine.bytes += int64(e.size())
 		if e.Lease == 0 {
 			return true
 		}

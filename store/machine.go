@@ -1,5 +1,7 @@
 package store
 
+import "time"
+
 // firstRevision is the revision of an empty store, as in etcd: 0 stays free to mean "none".
 const firstRevision = 1
 
@@ -10,7 +12,9 @@ type machine struct {
 	rev  int64
 	// compacted is the highest revision that was compacted away by command.
 	compacted int64
-	leases    leaseTable
+	// bytes is the size of all keys and values.
+	bytes  int64
+	leases leaseTable
 	// granted is how many leases there ever were.
 	granted uint64
 	// tenure names the lessor whose word counts that a lease expired; see lessor.
@@ -26,6 +30,8 @@ type record struct {
 	events []Event
 	tree   tree
 	size   int
+	// appended is when the history got it, if that matters.
+	appended time.Time
 	// rebuilt is the key space after a revision in the middle of a command, while somebody reads it;
 	// guarded by history.mu.
 	rebuilt tree
@@ -36,6 +42,7 @@ type record struct {
 type writer struct {
 	m       *machine
 	rev     int64
+	bytes   int64
 	leases  leaseTable
 	edit    *treeEdit // made by the first change
 	records []*record
@@ -43,11 +50,11 @@ type writer struct {
 	path []bool
 }
 
-func (m *machine) begin() writer { return writer{m: m, rev: m.rev, leases: m.leases} }
+func (m *machine) begin() writer { return writer{m: m, rev: m.rev, bytes: m.bytes, leases: m.leases} }
 
 // commit makes the writer's state the machine's. It returns a record for each revision, in order.
 func (w *writer) commit() []*record {
-	w.m.leases = w.leases
+	w.m.bytes, w.m.leases = w.bytes, w.leases
 	if w.edit == nil {
 		return nil
 	}

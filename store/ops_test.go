@@ -141,7 +141,7 @@ func TestCommandID(t *testing.T) {
 	a, ok := CommandID(encodeBatch([]*proposal{{request: request{kind: requestRevoke, id: 1}}}, proposalID{1, 2}))
 	same, _ := CommandID(encodeBatch([]*proposal{{request: request{kind: requestRevoke, id: 9}}}, proposalID{1, 2}))
 	other, _ := CommandID(encodeBatch([]*proposal{{request: request{kind: requestRevoke, id: 1}}}, proposalID{1, 3}))
-	if !ok || a != same || a == other {
+	if want := [16]byte{0: 1, 8: 2}; !ok || a != want || a != same || a == other {
 		t.Error(a, same, other)
 	}
 	if _, ok := CommandID([]byte("no command")); ok {

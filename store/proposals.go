@@ -45,6 +45,7 @@ type proposal struct {
 type proposals struct {
 	proposer Proposer
 	replica  uint64
+	proposed func(requests, bytes int, took time.Duration, err error) // Events.Proposed
 
 	mu     sync.Mutex
 	cond   *sync.Cond
@@ -116,8 +117,12 @@ func (ps *proposals) run(ctx context.Context) {
 		if batch == nil {
 			return
 		}
-		err := ps.proposer.Propose(ctx, encodeBatch(batch, id))
+		command, began := encodeBatch(batch, id), time.Now()
+		err := ps.proposer.Propose(ctx, command)
 		ps.settle(id, err)
+		if ps.proposed != nil {
+			ps.proposed(len(batch), len(command), time.Since(began), err)
+		}
 	}
 }
 

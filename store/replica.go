@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 )
 
 // Replica is one copy of a replicated store: a Store whose changes come out of a log. Whoever owns the
@@ -29,6 +30,7 @@ func OpenReplica(cfg Config, p Proposer) (*Replica, error) {
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // never fails: https://pkg.go.dev/crypto/rand#Read
 	s.proposals = newProposals(p, binary.LittleEndian.Uint64(id[:]))
+	s.proposals.proposed = s.cfg.Events.Proposed
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &Replica{store: s, cancel: cancel}
 	r.wg.Go(func() { s.proposals.run(ctx) })
@@ -64,8 +66,10 @@ func (r *Replica) apply(cmd []byte) error {
 	if err != nil {
 		return err
 	}
+	began := time.Now()
 	if batch := r.store.proposals.claim(id); batch != nil {
 		r.applyOwn(batch)
+		r.applied(len(batch), began)
 		return nil
 	}
 	c, err := decodeCommand(cmd)
@@ -77,7 +81,14 @@ func (r *Replica) apply(cmd []byte) error {
 		_, _ = r.store.apply(&w, &c.requests[i]) // its caller, elsewhere, is told
 	}
 	r.store.publish(w.commit())
+	r.applied(len(c.requests), began)
 	return nil
+}
+
+func (r *Replica) applied(requests int, began time.Time) {
+	if told := r.store.cfg.Events.Applied; told != nil {
+		told(requests, r.store.machine.rev, time.Since(began))
+	}
 }
 
 // applyOwn applies what this replica proposed from the callers' own values: the bytes that others

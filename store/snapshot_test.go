@@ -55,7 +55,7 @@ func written(t testing.TB, s Snapshot) []byte {
 
 // show is all that a snapshot says, in words.
 func show(s Snapshot) string {
-	out := fmt.Sprintln(s.machine.rev, s.machine.compacted, s.machine.granted, s.machine.tenure)
+	out := fmt.Sprintln(s.machine.rev, s.machine.compacted, s.machine.bytes, s.machine.granted, s.machine.tenure)
 	s.machine.leases.each(func(l *lease) bool {
 		out += fmt.Sprintln("lease", l.id, l.ttl, l.serial)
 		l.eachKey(func(key string) bool {

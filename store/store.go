@@ -24,7 +24,8 @@ type Config struct {
 	// MaxTxnOps bounds the conditions and operations of one transaction, both branches and all that is
 	// nested counted; by default 10,000.
 	MaxTxnOps int
-	// HistoryAge lets go of revisions that are older, by default never.
+	// HistoryAge lets go of revisions that are older, by default never. Each change looks for such ones; the
+	// newest revision always stays. After a restart all that is left is new.
 	HistoryAge time.Duration
 	// Events are told what happens in the store.
 	Events Events
@@ -47,6 +48,9 @@ func (c Config) withDefaults() (Config, error) {
 		if *f.value == 0 {
 			*f.value = f.def
 		}
+	}
+	if c.HistoryAge < 0 {
+		return c, fmt.Errorf("store: Config.HistoryAge is negative: %v", c.HistoryAge)
 	}
 	return c, nil
 }
@@ -89,6 +93,7 @@ func newStore(cfg Config) (*Store, error) {
 	base := &record{rev: s.machine.rev, tree: s.machine.tree}
 	s.current.Store(base)
 	s.history.init(base, cfg.HistoryRevisions, cfg.HistoryBytes)
+	s.history.maxAge = cfg.HistoryAge
 	s.watchers.init(s)
 	s.lessor.store = s
 	return s, nil
@@ -202,11 +207,6 @@ func (s *Store) Sync(ctx context.Context) error {
 	return s.proposals.proposer.Confirm(ctx)
 }
 
-// Stats returns the store's figures of the moment.
-func (s *Store) Stats() Stats {
-	return Stats{Revision: s.Revision(), OldestRevision: s.history.oldest()}
-}
-
 // readTxn runs a transaction that changes nothing on the newest state.
 func (s *Store) readTxn(t *Txn) (TxnResult, error) {
 	v := s.current.Load()
@@ -246,5 +246,8 @@ func (s *Store) applyCompact(rev int64) error {
 	}
 	s.machine.compacted = rev
 	s.history.compact(rev)
+	if told := s.cfg.Events.Compacted; told != nil {
+		told(rev)
+	}
 	return nil
 }

@@ -38,7 +38,8 @@ type Watcher struct {
 	// lie within [first, last]; first is 0 when there are none.
 	next, first, last int64
 
-	buf [16]*record
+	buf    [16]*record
+	cutOff bool // told of to Events.WatcherCutOff
 }
 
 // Watch starts a watch. It fails with a CompactedError when the first revision wanted is not kept
@@ -151,6 +152,10 @@ func (w *Watcher) pending() (from, to int64) {
 func (w *Watcher) look(from, to int64) (Batch, bool, error) {
 	n, err := w.store.history.read(w.buf[:], from, to)
 	if err != nil {
+		if told := w.store.cfg.Events.WatcherCutOff; told != nil && !w.cutOff {
+			told(w.cfg.Key, w.cfg.End)
+		}
+		w.cutOff = true
 		return Batch{}, false, err
 	}
 	defer clear(w.buf[:n])

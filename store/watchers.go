@@ -131,20 +131,31 @@ func (ws *watchers) announceReset(rev int64) {
 	if rev < from-1 {
 		from = 0
 	}
-	reset := func(set watcherSet) {
+	ws.eachLocked(func(w *Watcher) { w.reset(from, rev) })
+	ws.announced.Store(rev)
+}
+
+// each calls f with every watcher.
+func (ws *watchers) each(f func(*Watcher)) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.eachLocked(f)
+}
+
+func (ws *watchers) eachLocked(f func(*Watcher)) {
+	all := func(set watcherSet) {
 		for w := range set {
-			w.reset(from, rev)
+			f(w)
 		}
 	}
 	for _, set := range ws.byKey {
-		reset(set)
+		all(set)
 	}
 	ws.prefixes.Root().Walk(func(_ []byte, v any) bool {
-		reset(v.(watcherSet))
+		all(v.(watcherSet))
 		return false
 	})
-	reset(ws.ranges)
-	ws.announced.Store(rev)
+	all(ws.ranges)
 }
 
 func (set watcherSet) notify(rev int64) {
