@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/inboard/inboard/store"
 )
@@ -139,5 +140,23 @@ func BenchmarkMemory(b *testing.B) {
 		runtime.ReadMemStats(&after)
 		b.ReportMetric(float64(int(after.HeapAlloc-before.HeapAlloc)-own)/keys, "B/key")
 		runtime.KeepAlive(s)
+	}
+}
+
+// BenchmarkPutLeased puts keys of 1,000 leases.
+func BenchmarkPutLeased(b *testing.B) {
+	s := openBench(b, store.Config{})
+	for id := range 1000 {
+		if _, err := s.Grant(b.Context(), store.LeaseID(id+1), time.Hour); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		op := store.OpPut(benchKey(i%100_000), make([]byte, 256))
+		op.Lease = store.LeaseID(1 + i%999)
+		if _, err := s.Txn(b.Context(), store.Txn{Then: []store.Op{op}}); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

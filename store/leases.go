@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
-	"unsafe"
 )
 
 // LeaseInfo is a lease as it stands.
@@ -132,6 +131,3 @@ func (r *Replica) KeepAlive(id LeaseID) (time.Duration, error) { return r.store.
 // Remaining is the time that is left of a lease, for Proposer.Remaining; it fails with ErrNoLeader unless
 // this is the leader's replica.
 func (r *Replica) Remaining(id LeaseID) (time.Duration, error) { return r.store.lessor.remaining(id) }
-
-// stringOf is the key of which b is keyBytes.
-func stringOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

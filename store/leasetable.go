@@ -1,11 +1,10 @@
 package store
 
 import (
-	"encoding/binary"
 	"fmt"
 	"time"
 
-	iradix "github.com/hashicorp/go-immutable-radix"
+	"github.com/tidwall/btree"
 )
 
 // How long a lease may be granted for: whole seconds, as etcd's protocol has it, up to etcd's maximum.
@@ -20,17 +19,17 @@ type lease struct {
 	ttl time.Duration
 	// serial is unique among all leases that there ever were.
 	serial uint64
-	keys   *iradix.Tree // without values; nil when there are none
+	keys   *btree.BTreeG[string] // nil when there are none
 }
 
 // leaseTable holds the leases that were granted and neither revoked nor expired, and the keys of each. It
-// is persistent, like the key space. The zero table is empty; an entry without a lease costs nothing here.
-type leaseTable struct{ byID *iradix.Tree }
+// is persistent, like the key space: a change makes another table. Whoever changes one holds Store.mu, which
+// copying needs. The zero table is empty; an entry without a lease costs nothing here.
+type leaseTable struct{ byID *btree.BTreeG[*lease] }
 
-// leaseKey orders ids as numbers.
-func leaseKey(id LeaseID) []byte {
-	return binary.BigEndian.AppendUint64(nil, uint64(id)^(1<<63))
-}
+func leaseBefore(a, b *lease) bool { return a.id < b.id }
+
+var leaseTreeOptions = btree.Options{Degree: treeDegree, NoLocks: true}
 
 func (t leaseTable) len() int {
 	if t.byID == nil {
@@ -44,49 +43,54 @@ func (t leaseTable) get(id LeaseID) *lease {
 	if t.byID == nil {
 		return nil
 	}
-	l, ok := t.byID.Get(leaseKey(id))
-	if !ok {
-		return nil
+	l, _ := t.byID.Get(&lease{id: id})
+	return l
+}
+
+// edit returns a copy that may be changed.
+func (t leaseTable) edit() leaseTable {
+	if t.byID == nil {
+		return leaseTable{btree.NewBTreeGOptions(leaseBefore, leaseTreeOptions)}
 	}
-	return l.(*lease)
+	return leaseTable{t.byID.Copy()}
 }
 
 // with returns the table with a lease, in place of the one with its id.
 func (t leaseTable) with(l *lease) leaseTable {
-	byID := t.byID
-	if byID == nil {
-		byID = iradix.New()
-	}
-	byID, _, _ = byID.Insert(leaseKey(l.id), l)
-	return leaseTable{byID}
+	t = t.edit()
+	t.byID.Set(l)
+	return t
 }
 
 func (t leaseTable) without(id LeaseID) leaseTable {
-	byID, _, _ := t.byID.Delete(leaseKey(id))
-	return leaseTable{byID}
+	t = t.edit()
+	t.byID.Delete(&lease{id: id})
+	return t
 }
 
 // each calls f with all leases in the order of their ids until f returns false.
 func (t leaseTable) each(f func(*lease) bool) {
-	if t.byID == nil {
-		return
+	if t.byID != nil {
+		t.byID.Scan(f)
 	}
-	t.byID.Root().Walk(func(_ []byte, v any) bool { return !f(v.(*lease)) })
 }
 
 // attach adds a key to a lease of the table.
 func (t leaseTable) attach(id LeaseID, key string) leaseTable {
 	l := *t.get(id)
+	if l.keys != nil {
+		l.keys = l.keys.Copy()
+	}
 	l.addKey(key)
 	return t.with(&l)
 }
 
-// addKey adds a key to a lease that is not in a table yet.
+// addKey adds a key to a lease that nobody else has yet.
 func (l *lease) addKey(key string) {
 	if l.keys == nil {
-		l.keys = iradix.New()
+		l.keys = btree.NewBTreeGOptions(func(a, b string) bool { return a < b }, leaseTreeOptions)
 	}
-	l.keys, _, _ = l.keys.Insert(keyBytes(key), nil)
+	l.keys.Set(key)
 }
 
 // detach takes a key away from a lease, if that is still there.
@@ -96,7 +100,8 @@ func (t leaseTable) detach(id LeaseID, key string) leaseTable {
 		return t
 	}
 	l := *old
-	if l.keys, _, _ = l.keys.Delete(keyBytes(key)); l.keys.Len() == 0 {
+	l.keys = l.keys.Copy()
+	if l.keys.Delete(key); l.keys.Len() == 0 {
 		l.keys = nil
 	}
 	return t.with(&l)
@@ -105,7 +110,7 @@ func (t leaseTable) detach(id LeaseID, key string) leaseTable {
 // eachKey calls f with the keys of a lease in order until f returns false.
 func (l *lease) eachKey(f func(key string) bool) {
 	if l.keys != nil {
-		l.keys.Root().Walk(func(key []byte, _ any) bool { return !f(stringOf(key)) })
+		l.keys.Scan(f)
 	}
 }
 

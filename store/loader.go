@@ -222,8 +222,9 @@ func (l *loader) attach() error {
 	if unknown != nil {
 		return fmt.Errorf("the lease %d of %q does not exist", unknown.Lease, unknown.Key)
 	}
+	l.machine.leases = leaseTable{}.edit()
 	for _, n := range l.seen {
-		l.machine.leases = l.machine.leases.with(n)
+		l.machine.leases.byID.Set(n)
 	}
 	return nil
 }
