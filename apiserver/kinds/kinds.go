@@ -11,6 +11,7 @@ import (
 	"github.com/inboard/inboard/apiserver/kinds/core"
 	"github.com/inboard/inboard/apiserver/kinds/discovery"
 	"github.com/inboard/inboard/apiserver/kinds/policy"
+	"github.com/inboard/inboard/apiserver/kinds/rbac"
 	"github.com/inboard/inboard/apiserver/kinds/scheduling"
 	"github.com/inboard/inboard/apiserver/kinds/storage"
 )
@@ -19,5 +20,5 @@ import (
 // their groups. The slice is the caller's own.
 func All() []apiserver.Kind {
 	return slices.Concat(core.Kinds(), apps.Kinds(), coordination.Kinds(), discovery.Kinds(), policy.Kinds(),
-		scheduling.Kinds(), storage.Kinds())
+		rbac.Kinds(), scheduling.Kinds(), storage.Kinds())
 }

@@ -126,7 +126,12 @@ func (t theirs) table(obj client.Object) (*metav1.Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	return printers.NewTableGenerator().With(internalversion.AddHandlers).GenerateTable(in, printers.GenerateOptions{Wide: true})
+	table, err := printers.NewTableGenerator().With(internalversion.AddHandlers).GenerateTable(in, printers.GenerateOptions{Wide: true})
+	if err == nil {
+		return table, nil
+	}
+	// Kinds without a printer of their own are printed by the same function.
+	return rest.NewDefaultTableConvertor(schema.GroupResource{Group: t.kind.Group}).ConvertToTable(t.ctx(""), in, nil)
 }
 
 var index = regexp.MustCompile(`\[[^\]]*\]`)

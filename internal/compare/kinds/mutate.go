@@ -29,6 +29,7 @@ var texts = []string{
 	"Retain", "Delete", "Recycle", "Immediate", "WaitForFirstConsumer", "Block", "Filesystem", "ReadOnlyMany", "ReadWriteOncePod", "storage",
 	"PersistentVolumeClaim", "VolumeSnapshot", "snapshot.storage.k8s.io", "topology.kubernetes.io/zone", "IfHealthyBudget", "AlwaysAllow",
 	"Persistent", "Ephemeral", "disk.example.com", "NodeResizePending", "ControllerResizeInfeasible", "PreemptLowerPriority",
+	"Role", "ClusterRole", "User", "Group", "ServiceAccount", "rbac.authorization.k8s.io", "/api/*",
 	"OnDelete", "OrderedReady", "Parallel", "NonIndexed", "Indexed", "FailJob", "FailIndex", "Count", "Failed", "TerminatingOrFailed", "Forbid",
 	"*/5 * * * *", "@hourly", "TZ=UTC 0 * * * *", "Etc/UTC", "Europe/Berlin", "0-1,3", "0", "Complete", "SuccessCriteriaMet", "FailureTarget", "True",
 }

@@ -8,6 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/duration"
+
+	"github.com/inboard/inboard/apiserver/client"
 )
 
 // Columns makes column definitions from specifications "Name", "Name:type" and, for the columns
@@ -88,3 +90,11 @@ func Selector(s *metav1.LabelSelector) string {
 
 // SelectorText prints a parsed selector; one that selects everything is "<none>".
 func SelectorText(s labels.Selector) string { return None(s.String()) }
+
+// Plain returns the columns and the row of kinds that have no table of their own: name and time of
+// creation.
+func Plain() ([]metav1.TableColumnDefinition, func(client.Object, time.Time) []any) {
+	return Columns("Name", "Created At:date"), func(obj client.Object, _ time.Time) []any {
+		return []any{obj.GetName(), obj.GetCreationTimestamp().UTC().Format(time.RFC3339)}
+	}
+}
