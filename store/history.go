@@ -10,7 +10,7 @@ import (
 type history struct {
 	maxRevisions int
 	maxBytes     int
-	maxAge       time.Duration // 0 is no bound
+	aging        aging
 
 	mu      sync.RWMutex
 	base    *record
@@ -21,7 +21,8 @@ type history struct {
 	rebuilt rebuilt
 }
 
-func (h *history) init(base *record, maxRevisions, maxBytes int) {
+func (h *history) init(base *record, maxRevisions, maxBytes int, maxAge time.Duration) {
+	h.aging.init(maxAge, h.expire)
 	h.base, h.maxRevisions, h.maxBytes = base, maxRevisions, maxBytes
 	h.records = make([]*record, 64)
 }
@@ -29,28 +30,22 @@ func (h *history) init(base *record, maxRevisions, maxBytes int) {
 // append adds the next revisions and lets go of the oldest ones beyond the bounds. The newest is always
 // kept.
 func (h *history) append(records []*record) {
-	var now time.Time // the history is not part of the state, so it may read the clock
-	if h.maxAge > 0 {
-		now = time.Now()
-	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	now := h.aging.now() // the history is not part of the state, so it may read the clock
 	for _, r := range records {
 		if h.count == len(h.records) {
 			h.grow()
 		}
-		r.appended = now
+		r.at = now
 		h.records[(h.head+h.count)%len(h.records)] = r
 		h.count++
 		h.bytes += r.size
 	}
-	for h.count > 1 && (h.count > h.maxRevisions || h.bytes > h.maxBytes || h.tooOld(now)) {
+	for h.count > 1 && (h.count > h.maxRevisions || h.bytes > h.maxBytes) {
 		h.drop()
 	}
-}
-
-func (h *history) tooOld(now time.Time) bool {
-	return h.maxAge > 0 && now.Sub(h.records[h.head].appended) > h.maxAge
+	h.aging.arm(h.oldestAt())
 }
 
 func (h *history) grow() {

@@ -30,8 +30,7 @@ type record struct {
 	events []Event
 	tree   tree
 	size   int
-	// appended is when the history got it, if that matters.
-	appended time.Time
+	at     time.Duration // when it was appended to the history, by aging's clock
 	// rebuilt is the key space after a revision in the middle of a command, while somebody reads it;
 	// guarded by history.mu.
 	rebuilt tree

@@ -14,7 +14,7 @@ func TestPastOfCommands(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := newMachine()
 		var h history
-		h.init(&record{rev: m.rev, tree: m.tree}, rapid.IntRange(1, 60).Draw(t, "revisions"), 1<<30)
+		h.init(&record{rev: m.rev, tree: m.tree}, rapid.IntRange(1, 60).Draw(t, "revisions"), 1<<30, 0)
 		state := map[string]string{}
 		states := map[int64]map[string]string{m.rev: {}}
 		for range rapid.IntRange(1, 8).Draw(t, "commands") {
@@ -96,7 +96,7 @@ func checkPast(t *rapid.T, h *history, rev, newest int64, states map[int64]map[s
 func TestRebuiltTreesAreBounded(t *testing.T) {
 	m := newMachine()
 	var h history
-	h.init(&record{rev: m.rev, tree: m.tree}, 1000, 1<<30)
+	h.init(&record{rev: m.rev, tree: m.tree}, 1000, 1<<30, 0)
 	w := m.begin()
 	for i := range 500 {
 		_, _ = w.apply(&Txn{Then: []Op{OpPut(fmt.Sprint("k", i), nil)}})

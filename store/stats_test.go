@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/inboard/inboard/store"
@@ -96,26 +95,5 @@ func TestWatcherCutOffEvent(t *testing.T) {
 	}
 	if len(told) != 1 || told[0] != "k l" {
 		t.Error(told)
-	}
-}
-
-func TestHistoryAge(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := open(t, store.Config{HistoryAge: time.Minute})
-		for range 5 { // revisions 2 to 6
-			put(t, s, "k", "v")
-			time.Sleep(25 * time.Second)
-		}
-		if oldest := s.Stats().OldestRevision; oldest != 3 {
-			t.Errorf("oldest %d", oldest) // 4, 5 and 6 are 75, 50, 25 s old; when 6 was put, 4 was 50
-		}
-		time.Sleep(time.Hour)
-		put(t, s, "k", "v")
-		if oldest := s.Stats().OldestRevision; oldest != 6 {
-			t.Errorf("oldest %d", oldest)
-		}
-	})
-	if _, err := store.Open(store.Config{HistoryAge: -1}); err == nil {
-		t.Error("a negative age")
 	}
 }

@@ -24,8 +24,8 @@ type Config struct {
 	// MaxTxnOps bounds the conditions and operations of one transaction, both branches and all that is
 	// nested counted; by default 10,000.
 	MaxTxnOps int
-	// HistoryAge lets go of revisions that are older, by default never. Each change looks for such ones; the
-	// newest revision always stays. After a restart all that is left is new.
+	// HistoryAge lets go of revisions that are older, by default never, whether the store is used or not.
+	// After a restart all that is left is new.
 	HistoryAge time.Duration
 	// Events are told what happens in the store.
 	Events Events
@@ -92,8 +92,7 @@ func newStore(cfg Config) (*Store, error) {
 	s := &Store{cfg: cfg, done: make(chan struct{}), machine: newMachine()}
 	base := &record{rev: s.machine.rev, tree: s.machine.tree}
 	s.current.Store(base)
-	s.history.init(base, cfg.HistoryRevisions, cfg.HistoryBytes)
-	s.history.maxAge = cfg.HistoryAge
+	s.history.init(base, cfg.HistoryRevisions, cfg.HistoryBytes, cfg.HistoryAge)
 	s.watchers.init(s)
 	s.lessor.store = s
 	return s, nil
@@ -107,6 +106,7 @@ func (s *Store) Close() error {
 			s.proposals.close()
 		}
 		s.lessor.close()
+		s.history.close()
 	})
 	return nil
 }
@@ -176,7 +176,7 @@ func (s *Store) Range(ctx context.Context, r Range) (RangeResult, error) {
 	return RangeResult{Revision: v.rev, Entries: entries, Count: count, More: count > len(entries)}, nil
 }
 
-// Txn runs a transaction. Values are taken over and must not be written to afterwards. Nothing happened
+// Txn runs a transaction. One that can change nothing is a linearizable read, and fails as Sync does. Values are taken over and must not be written to afterwards. Nothing happened
 // when the error is ErrInvalid, ErrTooLarge, ErrLeaseNotFound, ErrKeyNotFound, ErrNoLeader, ErrClosed or
 // ctx's own. It is ErrUnknownOutcome, with the reason, when the transaction was on its way and may still happen, or have happened.
 func (s *Store) Txn(ctx context.Context, t Txn) (TxnResult, error) {
@@ -193,6 +193,9 @@ func (s *Store) Txn(ctx context.Context, t Txn) (TxnResult, error) {
 		return TxnResult{}, fmt.Errorf("%w: the transaction has %d conditions and operations, the limit is %d", ErrTooLarge, ops, s.cfg.MaxTxnOps)
 	}
 	if !t.writes() {
+		if err := s.Sync(ctx); err != nil {
+			return TxnResult{}, err
+		}
 		return s.readTxn(&t)
 	}
 	return s.change(ctx, request{kind: requestTxn, txn: &t})

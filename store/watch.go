@@ -180,7 +180,10 @@ func (w *Watcher) advance(next int64) {
 }
 
 // notify notes a change of interest; the caller announces revisions in order.
-func (w *Watcher) notify(rev int64) {
+func (w *Watcher) notify(typ EventType, rev int64) {
+	if w.skips(typ) {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if rev < w.next || rev == w.last {
@@ -246,9 +249,10 @@ func (w *Watcher) filter(events []Event) []Event {
 	return some
 }
 
+func (w *Watcher) skips(typ EventType) bool {
+	return (typ == EventPut && w.cfg.SkipPuts) || (typ == EventDelete && w.cfg.SkipDeletes)
+}
+
 func (w *Watcher) wants(ev *Event) bool {
-	if (ev.Type == EventPut && w.cfg.SkipPuts) || (ev.Type == EventDelete && w.cfg.SkipDeletes) {
-		return false
-	}
-	return inRange(ev.Entry.Key, w.cfg.Key, w.cfg.End)
+	return !w.skips(ev.Type) && inRange(ev.Entry.Key, w.cfg.Key, w.cfg.End)
 }

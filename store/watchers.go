@@ -108,16 +108,16 @@ func (ws *watchers) announce(records []*record) {
 
 func (ws *watchers) tell(ev *Event, rev int64) {
 	key := ev.Entry.Key
-	ws.byKey[key].notify(rev)
+	ws.byKey[key].notify(ev.Type, rev)
 	if ws.prefixes.Len() > 0 {
 		ws.prefixes.Root().WalkPath(keyBytes(key), func(_ []byte, v any) bool {
-			v.(watcherSet).notify(rev)
+			v.(watcherSet).notify(ev.Type, rev)
 			return false
 		})
 	}
 	for w := range ws.ranges {
 		if w.wants(ev) {
-			w.notify(rev)
+			w.notify(ev.Type, rev)
 		}
 	}
 }
@@ -158,8 +158,8 @@ func (ws *watchers) eachLocked(f func(*Watcher)) {
 	all(ws.ranges)
 }
 
-func (set watcherSet) notify(rev int64) {
+func (set watcherSet) notify(typ EventType, rev int64) {
 	for w := range set {
-		w.notify(rev)
+		w.notify(typ, rev)
 	}
 }
