@@ -1,6 +1,9 @@
 package store
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // firstRevision is the revision of an empty store, as in etcd: 0 stays free to mean "none".
 const firstRevision = 1
@@ -31,6 +34,8 @@ type record struct {
 	tree   tree
 	size   int
 	at     time.Duration // when it was appended to the history, by aging's clock
+	// bare is for withoutPrev.
+	bare atomic.Pointer[[]Event]
 	// rebuilt is the key space after a revision in the middle of a command, while somebody reads it;
 	// guarded by history.mu.
 	rebuilt tree

@@ -39,6 +39,7 @@ type Watcher struct {
 	next, first, last int64
 
 	buf    [16]*record
+	missed bool // the last look found nothing
 	cutOff bool // told of to Events.WatcherCutOff
 }
 
@@ -68,14 +69,11 @@ func (s *Store) Watch(cfg WatchConfig) (*Watcher, error) {
 // batch is shared and read-only.
 func (w *Watcher) Next(ctx context.Context) (Batch, error) {
 	for {
-		select {
-		case <-ctx.Done():
-			return Batch{}, ctx.Err()
-		case <-w.done:
+		if err := ctx.Err(); err != nil {
+			return Batch{}, err
+		}
+		if w.isClosed() {
 			return Batch{}, ErrClosed
-		case <-w.store.done:
-			return Batch{}, ErrClosed
-		default:
 		}
 		if from, to := w.pending(); from != 0 {
 			batch, found, err := w.look(from, to)
@@ -97,12 +95,8 @@ func (w *Watcher) Next(ctx context.Context) (Batch, error) {
 // looks through a bounded part of the history: without a batch it may be true that there is more to look
 // through, and Notify has been called again.
 func (w *Watcher) TryNext() (Batch, bool, error) {
-	select {
-	case <-w.done:
+	if w.isClosed() {
 		return Batch{}, false, ErrClosed
-	case <-w.store.done:
-		return Batch{}, false, ErrClosed
-	default:
 	}
 	for range tryReads {
 		from, to := w.pending()
@@ -121,6 +115,16 @@ func (w *Watcher) TryNext() (Batch, bool, error) {
 
 // tryReads bounds how much of the history one TryNext looks through, in reads of a watcher's buffer.
 const tryReads = 64
+
+// isClosed asks one channel after the other, which costs far less than to ask both at once.
+func (w *Watcher) isClosed() bool {
+	select {
+	case <-w.done:
+		return true
+	default:
+		return w.store.isClosed()
+	}
+}
 
 // Progress returns the revision up to which Next has returned everything of the watched range.
 func (w *Watcher) Progress() int64 {
@@ -150,7 +154,12 @@ func (w *Watcher) pending() (from, to int64) {
 
 // look searches [from, to] for the first record of interest.
 func (w *Watcher) look(from, to int64) (Batch, bool, error) {
-	n, err := w.store.history.read(w.buf[:], from, to)
+	// The first one is mostly of interest already.
+	buf := w.buf[:1]
+	if w.missed {
+		buf = w.buf[:]
+	}
+	n, err := w.store.history.read(buf, from, to)
 	if err != nil {
 		if told := w.store.cfg.Events.WatcherCutOff; told != nil && !w.cutOff {
 			told(w.cfg.Key, w.cfg.End)
@@ -158,13 +167,15 @@ func (w *Watcher) look(from, to int64) (Batch, bool, error) {
 		w.cutOff = true
 		return Batch{}, false, err
 	}
+	w.missed = false
 	defer clear(w.buf[:n])
 	for _, r := range w.buf[:n] {
-		if events := w.filter(r.events); len(events) > 0 {
+		if events := w.filter(r); len(events) > 0 {
 			w.advance(r.rev + 1)
 			return Batch{Revision: r.rev, Events: events}, true, nil
 		}
 	}
+	w.missed = true
 	w.advance(from + int64(n))
 	return Batch{}, false, nil
 }
@@ -179,21 +190,36 @@ func (w *Watcher) advance(next int64) {
 	}
 }
 
-// notify notes a change of interest; the caller announces revisions in order.
-func (w *Watcher) notify(typ EventType, rev int64) {
-	if w.skips(typ) {
+// notify notes changes of the watched range; the caller announces revisions in order.
+func (w *Watcher) notify(c *news) {
+	first, last := w.ofInterest(c)
+	if first == 0 {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if rev < w.next || rev == w.last {
+	if last < w.next {
 		return
 	}
-	w.last = rev
+	w.last = last
 	if w.first == 0 {
-		w.first = rev
+		w.first = max(first, w.next)
 		w.wakeUp()
 	}
+}
+
+// ofInterest returns the first and the last revision with a change that is not skipped.
+func (w *Watcher) ofInterest(c *news) (first, last int64) {
+	for typ := range c {
+		if c[typ].first == 0 || w.skips(EventType(typ)) {
+			continue
+		}
+		if first == 0 || c[typ].first < first {
+			first = c[typ].first
+		}
+		last = max(last, c[typ].last)
+	}
+	return first, last
 }
 
 func (w *Watcher) wakeUp() {
@@ -224,29 +250,41 @@ func (w *Watcher) reset(from, rev int64) {
 	w.wakeUp()
 }
 
-// filter returns the events of the watched range. They are the record's own when all of them are and
-// nothing has to be left out.
-func (w *Watcher) filter(events []Event) []Event {
+// filter returns the events of the watched range. When all of them are, they are the record's own.
+func (w *Watcher) filter(r *record) []Event {
 	n := 0
-	for i := range events {
-		if w.wants(&events[i]) {
+	for i := range r.events {
+		if w.wants(&r.events[i]) {
 			n++
 		}
 	}
-	if n == 0 || (n == len(events) && w.cfg.Prev) {
-		return events[:n]
+	events := r.events
+	if !w.cfg.Prev && n > 0 {
+		events = r.withoutPrev()
+	}
+	if n == 0 || n == len(events) {
+		return events[:n:n]
 	}
 	some := make([]Event, 0, n)
 	for i := range events {
 		if w.wants(&events[i]) {
-			ev := events[i]
-			if !w.cfg.Prev {
-				ev.Prev = nil
-			}
-			some = append(some, ev)
+			some = append(some, events[i])
 		}
 	}
 	return some
+}
+
+// withoutPrev is the record's events without Event.Prev: made once, for all watchers that did not ask for it.
+func (r *record) withoutPrev() []Event {
+	if made := r.bare.Load(); made != nil {
+		return *made
+	}
+	bare := make([]Event, len(r.events))
+	for i := range bare {
+		bare[i] = Event{Type: r.events[i].Type, Entry: r.events[i].Entry}
+	}
+	r.bare.Store(&bare)
+	return bare
 }
 
 func (w *Watcher) skips(typ EventType) bool {

@@ -16,21 +16,40 @@ type watchers struct {
 	announced atomic.Int64
 
 	mu       sync.Mutex
-	byKey    map[string]watcherSet
-	prefixes *iradix.Tree // of watcherSet; nil when there are none
-	ranges   watcherSet
+	byKey    map[string]*watcherSet
+	prefixes *iradix.Tree // of *watcherSet
+	ranges   *watcherSet
+	// touched are the sets that the command that is being announced concerns.
+	touched []*watcherSet
 }
 
 // keyBytes is a key as a radix tree wants it, without a copy: the tree does not write to keys.
 func keyBytes(key string) []byte { return unsafe.Slice(unsafe.StringData(key), len(key)) }
 
-type watcherSet map[*Watcher]struct{}
+// watcherSet are the watchers of one key or prefix. A command's changes are gathered by set, so that a watcher
+// is told once of all that a command holds for it.
+type watcherSet struct {
+	members map[*Watcher]struct{}
+	news    news // of the command that is being announced
+}
+
+func newWatcherSet() *watcherSet { return &watcherSet{members: map[*Watcher]struct{}{}} }
+
+// news are the first and the last revision with an event of each type, 0 when there is none.
+type news [2]struct{ first, last int64 }
+
+func (c *news) add(typ EventType, rev int64) {
+	if c[typ].first == 0 {
+		c[typ].first = rev
+	}
+	c[typ].last = rev
+}
 
 func (ws *watchers) init(s *Store) {
 	ws.store = s
-	ws.byKey = map[string]watcherSet{}
+	ws.byKey = map[string]*watcherSet{}
 	ws.prefixes = iradix.New()
-	ws.ranges = watcherSet{}
+	ws.ranges = newWatcherSet()
 	ws.announced.Store(s.Revision())
 }
 
@@ -50,7 +69,7 @@ func (ws *watchers) add(w *Watcher, rev int64) error {
 	if w.next <= current {
 		w.first, w.last = w.next, current
 	}
-	ws.set(w, true)[w] = struct{}{}
+	ws.set(w, true).members[w] = struct{}{}
 	return nil
 }
 
@@ -58,8 +77,10 @@ func (ws *watchers) remove(w *Watcher) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	set := ws.set(w, false)
-	delete(set, w)
-	if len(set) > 0 {
+	if set == nil {
+		return
+	}
+	if delete(set.members, w); len(set.members) > 0 {
 		return
 	}
 	switch {
@@ -71,24 +92,25 @@ func (ws *watchers) remove(w *Watcher) {
 }
 
 // set returns the set that a watcher belongs to; with add, it is made when missing.
-func (ws *watchers) set(w *Watcher, add bool) watcherSet {
+func (ws *watchers) set(w *Watcher, add bool) *watcherSet {
 	key := w.cfg.Key
 	switch {
 	case w.cfg.End == "":
 		set := ws.byKey[key]
 		if set == nil && add {
-			set = watcherSet{}
+			set = newWatcherSet()
 			ws.byKey[key] = set
 		}
 		return set
 	case isPrefix(key, w.cfg.End):
 		if v, ok := ws.prefixes.Get(keyBytes(key)); ok {
-			return v.(watcherSet)
+			return v.(*watcherSet)
 		}
-		set := watcherSet{}
-		if add {
-			ws.prefixes, _, _ = ws.prefixes.Insert(keyBytes(key), set)
+		if !add {
+			return nil
 		}
+		set := newWatcherSet()
+		ws.prefixes, _, _ = ws.prefixes.Insert(keyBytes(key), set)
 		return set
 	}
 	return ws.ranges
@@ -99,27 +121,46 @@ func (ws *watchers) announce(records []*record) {
 	ws.mu.Lock()
 	for _, r := range records {
 		for i := range r.events {
-			ws.tell(&r.events[i], r.rev)
+			ws.note(&r.events[i], r.rev)
 		}
 	}
+	for i, set := range ws.touched {
+		for w := range set.members {
+			w.notify(&set.news)
+		}
+		set.news, ws.touched[i] = news{}, nil
+	}
+	ws.touched = ws.touched[:0]
 	ws.mu.Unlock()
 	ws.announced.Store(records[len(records)-1].rev)
 }
 
-func (ws *watchers) tell(ev *Event, rev int64) {
+// note gathers a change for the sets that it concerns. Watchers of other ranges are told at once.
+func (ws *watchers) note(ev *Event, rev int64) {
 	key := ev.Entry.Key
-	ws.byKey[key].notify(ev.Type, rev)
+	if set := ws.byKey[key]; set != nil {
+		ws.touch(set, ev, rev)
+	}
 	if ws.prefixes.Len() > 0 {
 		ws.prefixes.Root().WalkPath(keyBytes(key), func(_ []byte, v any) bool {
-			v.(watcherSet).notify(ev.Type, rev)
+			ws.touch(v.(*watcherSet), ev, rev)
 			return false
 		})
 	}
-	for w := range ws.ranges {
+	for w := range ws.ranges.members {
 		if w.wants(ev) {
-			w.notify(ev.Type, rev)
+			var one news
+			one.add(ev.Type, rev)
+			w.notify(&one)
 		}
 	}
+}
+
+func (ws *watchers) touch(set *watcherSet, ev *Event, rev int64) {
+	if set.news == (news{}) {
+		ws.touched = append(ws.touched, set)
+	}
+	set.news.add(ev.Type, rev)
 }
 
 // announceReset tells all watchers that state and history were replaced by those of revision rev: they look
@@ -143,8 +184,8 @@ func (ws *watchers) each(f func(*Watcher)) {
 }
 
 func (ws *watchers) eachLocked(f func(*Watcher)) {
-	all := func(set watcherSet) {
-		for w := range set {
+	all := func(set *watcherSet) {
+		for w := range set.members {
 			f(w)
 		}
 	}
@@ -152,14 +193,8 @@ func (ws *watchers) eachLocked(f func(*Watcher)) {
 		all(set)
 	}
 	ws.prefixes.Root().Walk(func(_ []byte, v any) bool {
-		all(v.(watcherSet))
+		all(v.(*watcherSet))
 		return false
 	})
 	all(ws.ranges)
-}
-
-func (set watcherSet) notify(typ EventType, rev int64) {
-	for w := range set {
-		w.notify(typ, rev)
-	}
 }
