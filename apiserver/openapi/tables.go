@@ -9,7 +9,7 @@ const (
 )
 
 // listMarkers tells how server-side apply merges a list or a map, where that does not follow from
-// the field's patch tags: "set", "map" and the keys of its elements, "atomic". All other lists are
+// the field's patch tags: "set", "map" and the keys of its elements, "atomic", "granular". All other lists are
 // atomic, as server-side apply takes them.
 var listMarkers = map[string]string{
 	api + "core.v1.Container.ports":                                 "map containerPort,protocol",
@@ -24,6 +24,9 @@ var listMarkers = map[string]string{
 	api + "core.v1.ResourceStatus.resources":                        "map resourceID",
 	api + "core.v1.ServiceSpec.ports":                               "map port,protocol",
 	api + "core.v1.VolumeMount.bindMountOptions":                    "set",
+	api + "core.v1.PersistentVolumeSpec.claimRef":                   "granular",
+	api + "core.v1.VolumeHealthStatus.healthConditions":             "map status,reason",
+	api + "storage.v1.CSIDriverSpec.volumeLifecycleModes":           "set",
 	api + "core.v1.PodSpec.nodeSelector":                            "atomic",
 	api + "core.v1.ServiceSpec.selector":                            "atomic",
 	api + "core.v1.PodStatus.hostIPs":                               "atomic",
@@ -44,6 +47,8 @@ var atomicTypes = map[string]bool{
 	api + "core.v1.ObjectReference":           true,
 	api + "core.v1.ResourceFieldSelector":     true,
 	api + "core.v1.SecretKeySelector":         true,
+	api + "core.v1.SecretReference":           true,
+	api + "core.v1.TopologySelectorTerm":      true,
 	api + "core.v1.TypedLocalObjectReference": true,
 	api + "discovery.v1.EndpointPort":         true,
 	machinery + "apis.meta.v1.LabelSelector":  true,
