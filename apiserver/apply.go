@@ -99,6 +99,16 @@ func applyError(err error) error {
 	}}
 }
 
+// containedApply makes an error of a panic: the libraries that merge are as careful as those that patch.
+func containedApply(apply func() (client.Object, error)) (obj client.Object, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = badRequest("the configuration can't be applied: it is malformed (%v)", p)
+		}
+	}()
+	return apply()
+}
+
 // applied returns what a configuration makes of an object or of its scale.
 func (s *Server) applied(rq *request, a *applyConfiguration, old client.Object) (client.Object, error) {
 	live := old
@@ -110,7 +120,9 @@ func (s *Server) applied(rq *request, a *applyConfiguration, old client.Object) 
 	}
 	// The manager changes what it is given.
 	content := a.content.DeepCopy()
-	obj, err := rq.res.managers[rq.ref.Subresource].Apply(live, content, rq.manager, a.force)
+	obj, err := containedApply(func() (client.Object, error) {
+		return rq.res.managers[rq.ref.Subresource].Apply(live, content, rq.manager, a.force)
+	})
 	if err != nil {
 		return nil, applyError(err)
 	}

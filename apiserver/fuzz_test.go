@@ -98,3 +98,33 @@ func FuzzPatch(f *testing.F) {
 		}
 	})
 }
+
+// FuzzApply applies configurations; what is accepted can be applied again and then changes nothing.
+func FuzzApply(f *testing.F) {
+	f.Add("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {replicas: 2}\n", true)
+	f.Add(`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d","labels":{"a":null}},"spec":{"template":{"spec":{"containers":[{"name":"c","ports":[{"containerPort":80}]}]}}}}`, true)
+	f.Add("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {template: {spec: {containers: [{name: c, env: [{name: A}, {name: A}]}]}}}\n", false)
+	f.Add("a: &a [*a]", false)
+	s := newServer(f)
+	prepareFuzz(f, s)
+	c := s.Client(admin)
+	gvr, err := c.ResourceFor(testDeployment("d"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	ref := client.Ref{GroupVersionResource: gvr, Namespace: "default", Name: "d"}
+	f.Fuzz(func(t *testing.T, text string, force bool) {
+		opts := metav1.PatchOptions{FieldManager: "fuzz", Force: &force}
+		out, err := c.Patch(t.Context(), ref, types.ApplyYAMLPatchType, []byte(text), opts)
+		if err != nil {
+			if code := reasonCode(err); code >= 500 && !strings.HasPrefix(err.Error(), "failed to create typed patch object") {
+				t.Errorf("%s: %d %v", text, code, err)
+			}
+			return
+		}
+		again, err := c.Patch(t.Context(), ref, types.ApplyYAMLPatchType, []byte(text), opts)
+		if err != nil || again.(client.Object).GetResourceVersion() != out.(client.Object).GetResourceVersion() {
+			t.Errorf("%s: applied again: %v %v", text, again, err)
+		}
+	})
+}

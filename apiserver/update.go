@@ -153,7 +153,8 @@ func (s *Server) mergeObject(rq *request, obj, old client.Object) client.Object 
 
 // checkPreconditions compares the identity and version that the client sent with what is stored.
 func (rq *request) checkPreconditions(obj, old client.Object) error {
-	if uid := obj.GetUID(); uid != "" && uid != old.GetUID() {
+	// To a patch the uid is a field that can't change, not a precondition.
+	if uid := obj.GetUID(); uid != "" && uid != old.GetUID() && rq.verb != verbPatch {
 		return apierrors.NewConflict(rq.qualified(), rq.ref.Name, rq.uidMismatch(old.GetUID(), uid))
 	}
 	version := obj.GetResourceVersion()

@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"flag"
 	"fmt"
 	"net"
 	"net/http"
@@ -55,9 +56,15 @@ func Start(t testing.TB) *rest.Config {
 	return cfg
 }
 
+// built is where the components are, to save the build: it takes minutes the first time.
+var built = flag.String("kubernetes", "", "folder with etcd and kube-apiserver; they are built when there is none")
+
 // build builds the components; after the first time Go's build cache makes it quick.
 func build(t testing.TB) string {
 	t.Helper()
+	if *built != "" {
+		return *built
+	}
 	dir := filepath.Join(os.TempDir(), "inboard-compare")
 	cmd := exec.Command("go", "build", "-o", dir+"/", "./cmd/...")
 	cmd.Dir = moduleRoot(t)
