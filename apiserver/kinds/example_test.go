@@ -31,6 +31,8 @@ func ExampleAll() {
 	// apps/v1/deployments [deploy]
 	// apps/v1/replicasets [rs]
 	// apps/v1/statefulsets [sts]
+	// batch/v1/cronjobs [cj]
+	// batch/v1/jobs []
 	// coordination.k8s.io/v1/leases []
 	// discovery.k8s.io/v1/endpointslices []
 	// policy/v1/poddisruptionbudgets [pdb]

@@ -7,6 +7,7 @@ import (
 
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/kinds/apps"
+	"github.com/inboard/inboard/apiserver/kinds/batch"
 	"github.com/inboard/inboard/apiserver/kinds/coordination"
 	"github.com/inboard/inboard/apiserver/kinds/core"
 	"github.com/inboard/inboard/apiserver/kinds/discovery"
@@ -19,6 +20,6 @@ import (
 // All returns the rows of all built-in kinds, in the order in which kubectl api-resources lists
 // their groups. The slice is the caller's own.
 func All() []apiserver.Kind {
-	return slices.Concat(core.Kinds(), apps.Kinds(), coordination.Kinds(), discovery.Kinds(), policy.Kinds(),
+	return slices.Concat(core.Kinds(), apps.Kinds(), batch.Kinds(), coordination.Kinds(), discovery.Kinds(), policy.Kinds(),
 		rbac.Kinds(), scheduling.Kinds(), storage.Kinds())
 }

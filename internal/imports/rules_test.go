@@ -37,6 +37,8 @@ var rules = []rule{
 		why: "the suite for every implementation of the contract"},
 
 	{pkg: "apiserver/pki", may: []string{"sigs.k8s.io/yaml"}, why: "certificates are the standard library's"},
+	{pkg: "apiserver/kinds/batch", may: with("k8s.io/component-helpers/...", "github.com/robfig/cron/v3"), own: []string{"apiserver", "apiserver/client", "apiserver/kinds/..."},
+		why: "the parser of CronJobs' schedules is Kubernetes' own, so that its errors read the same"},
 	{pkg: "apiserver/kinds/...", may: with("k8s.io/component-helpers/..."), own: []string{"apiserver", "apiserver/client", "apiserver/kinds/..."},
 		why: "rows of the table of kinds; a program links only the groups it imports"},
 	{pkg: "apiserver/openapi", may: with("k8s.io/kube-openapi/...", "github.com/google/gnostic-models/...", "google.golang.org/protobuf/...", "sigs.k8s.io/structured-merge-diff/..."),

@@ -7,10 +7,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"regexp"
 	"sort"
 	"strings"
 
+	batchv1 "k8s.io/api/batch/v1"
 	"k8s.io/apimachinery/pkg/api/operation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -45,7 +47,11 @@ func (t theirs) ctx(subresource string) context.Context {
 func (t theirs) setDefaults(obj client.Object) { legacyscheme.Scheme.Default(obj) }
 
 func (t theirs) internal(obj client.Object) (runtime.Object, error) {
-	return legacyscheme.Scheme.ConvertToVersion(obj.DeepCopyObject(), schema.GroupVersion{Group: t.kind.Group, Version: runtime.APIVersionInternal})
+	own := obj.DeepCopyObject()
+	if j, ok := own.(*batchv1.Job); ok && reflect.DeepEqual(j.Labels, j.Spec.Template.Labels) {
+		j.Labels = j.Spec.Template.Labels // one map, as the defaults of a Job leave it
+	}
+	return legacyscheme.Scheme.UnsafeConvertToVersion(own, schema.GroupVersion{Group: t.kind.Group, Version: runtime.APIVersionInternal})
 }
 
 // create returns the object as prepared for storage and the errors of its validation.

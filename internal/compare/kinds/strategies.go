@@ -6,6 +6,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/registry/rest"
 	_ "k8s.io/kubernetes/pkg/apis/apps/install" // registers the conversions and defaults
+	_ "k8s.io/kubernetes/pkg/apis/batch/install"
 	_ "k8s.io/kubernetes/pkg/apis/coordination/install"
 	_ "k8s.io/kubernetes/pkg/apis/core/install"
 	_ "k8s.io/kubernetes/pkg/apis/discovery/install"
@@ -18,6 +19,8 @@ import (
 	"k8s.io/kubernetes/pkg/registry/apps/deployment"
 	"k8s.io/kubernetes/pkg/registry/apps/replicaset"
 	"k8s.io/kubernetes/pkg/registry/apps/statefulset"
+	"k8s.io/kubernetes/pkg/registry/batch/cronjob"
+	"k8s.io/kubernetes/pkg/registry/batch/job"
 	"k8s.io/kubernetes/pkg/registry/coordination/lease"
 	"k8s.io/kubernetes/pkg/registry/core/configmap"
 	"k8s.io/kubernetes/pkg/registry/core/endpoint"
@@ -62,7 +65,8 @@ var strategies = map[string]strategy{
 	"VolumeAttributesClass": volumeattributesclass.Strategy,
 	"Role":                  role.Strategy, "ClusterRole": clusterrole.Strategy, "RoleBinding": rolebinding.Strategy,
 	"ClusterRoleBinding": clusterrolebinding.Strategy,
-	"StatefulSet":        statefulset.Strategy, "DaemonSet": daemonset.Strategy, "ControllerRevision": controllerrevision.Strategy,
+	"Job":                job.Strategy, "CronJob": cronjob.Strategy,
+	"StatefulSet": statefulset.Strategy, "DaemonSet": daemonset.Strategy, "ControllerRevision": controllerrevision.Strategy,
 }
 
 var statusStrategies = map[string]rest.RESTUpdateStrategy{
@@ -71,7 +75,8 @@ var statusStrategies = map[string]rest.RESTUpdateStrategy{
 	"PersistentVolume": persistentvolume.StatusStrategy, "PersistentVolumeClaim": persistentvolumeclaim.StatusStrategy,
 	"PodDisruptionBudget": poddisruptionbudget.StatusStrategy, "CSINode": csinode.StatusStrategy,
 	"VolumeAttachment": volumeattachment.StatusStrategy,
-	"StatefulSet":      statefulset.StatusStrategy, "DaemonSet": daemonset.StatusStrategy,
+	"Job":              job.StatusStrategy, "CronJob": cronjob.StatusStrategy,
+	"StatefulSet": statefulset.StatusStrategy, "DaemonSet": daemonset.StatusStrategy,
 }
 
 type attributes func(runtime.Object) (labels.Set, fields.Set, error)
@@ -80,4 +85,5 @@ var attributesOf = map[string]attributes{
 	"Pod": pod.GetAttrs, "Service": service.GetAttrs, "Namespace": namespace.GetAttrs, "Node": node.GetAttrs,
 	"Secret": secret.GetAttrs, "Event": event.GetAttrs, "ReplicaSet": replicaset.GetAttrs,
 	"PersistentVolume": persistentvolume.GetAttrs, "PersistentVolumeClaim": persistentvolumeclaim.GetAttrs,
+	"Job": job.GetAttrs,
 }

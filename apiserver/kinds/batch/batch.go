@@ -1,0 +1,70 @@
+// Package batch has the rows of the kinds of batch/v1: Job and CronJob.
+package batch
+
+import (
+	"strings"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/inboard/inboard/apiserver"
+	"github.com/inboard/inboard/apiserver/kinds/internal/fill"
+	"github.com/inboard/inboard/apiserver/kinds/internal/podspec"
+)
+
+// Kinds returns the rows of all kinds of the group. The slice is the caller's own.
+func Kinds() []apiserver.Kind { return []apiserver.Kind{CronJob(), Job()} }
+
+var (
+	specPath   = field.NewPath("spec")
+	statusPath = field.NewPath("status")
+)
+
+func newKind(kind, resource, singular string, shortNames ...string) apiserver.Kind {
+	return apiserver.Kind{
+		GroupVersionKind: batchv1.SchemeGroupVersion.WithKind(kind),
+		Resource:         resource,
+		Singular:         singular,
+		ShortNames:       shortNames,
+		Categories:       []string{"all"},
+		Namespaced:       true,
+		Status:           true,
+		Generation:       true,
+	}
+}
+
+// defaultJobSpec fills in what jobs and templates for jobs have in common.
+func defaultJobSpec(s *batchv1.JobSpec) {
+	if p := s.PodFailurePolicy; p != nil {
+		for i := range p.Rules {
+			for j := range p.Rules[i].OnPodConditions {
+				fill.Empty(&p.Rules[i].OnPodConditions[j].Status, corev1.ConditionTrue)
+			}
+		}
+	}
+	podspec.Default(&s.Template.Spec)
+}
+
+// dropDisabled clears what Kubernetes has but does not use by default.
+func dropDisabled(s *batchv1.JobSpec) {
+	s.Scheduling = nil
+	podspec.DropDisabled(&s.Template.Spec)
+}
+
+func warnings(name string, s *corev1.PodSpec, path *field.Path, isNew bool) []string {
+	var out []string
+	if isNew {
+		out = podspec.NameWarnings(name, "Pod names and hostnames")
+	}
+	return append(out, podspec.Warnings(s, path.Child("template", "spec"))...)
+}
+
+// containerCells returns the names and the images of containers as two cells.
+func containerCells(cs []corev1.Container) (names, images string) {
+	n, i := make([]string, len(cs)), make([]string, len(cs))
+	for x, c := range cs {
+		n[x], i[x] = c.Name, c.Image
+	}
+	return strings.Join(n, ","), strings.Join(i, ",")
+}
