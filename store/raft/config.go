@@ -26,7 +26,7 @@ type Config struct {
 	SnapshotEntries, SnapshotBytes int64
 	// SegmentBytes is the size of the log's files, which are preallocated; by default 16 MiB.
 	SegmentBytes int
-	// Address is where the other members reach this one, and where Network listens unless Listener is set.
+	// Address is where the other members reach this one, and where Network listens.
 	// A node without an address is its cluster's only member, for ever.
 	Address string
 	// Members are the voters that a new cluster begins with, this node among them; every one of them is
@@ -42,6 +42,13 @@ type Config struct {
 	Events Events
 	// Logger is told about trouble, and about elections and snapshots at debug level; nil discards.
 	Logger *slog.Logger
+
+	hooks hooks
+}
+
+// hooks let tests put faults between the node and what it stands on.
+type hooks struct {
+	transport func(innerTransport) innerTransport
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -50,6 +57,15 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.ID == "" {
 		c.ID = "node"
+	}
+	if err := c.validateMembers(); err != nil {
+		return c, err
+	}
+	if c.ElectionTimeout < 0 {
+		return c, fmt.Errorf("raft: Config.ElectionTimeout is negative: %v", c.ElectionTimeout)
+	}
+	if c.ElectionTimeout == 0 {
+		c.ElectionTimeout = time.Second
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -82,18 +98,67 @@ func (c Config) withDefaults() (Config, error) {
 // cannot be read.
 const keepSnapshots = 2
 
-// trailingLogs is how many entries stay in the log after a snapshot.
-const trailingLogs = 256
+// trailingLogs is how many entries stay in the log after a snapshot. Those of a cluster are for followers
+// that lag a little, which would need the whole snapshot otherwise.
+const (
+	trailingLogs        = 256
+	trailingLogsCluster = 512
+)
+
+// validateMembers checks what makes a node a member of a cluster.
+func (c Config) validateMembers() error {
+	if c.Address == "" {
+		if len(c.Members) > 0 || c.Network != nil {
+			return errors.New("raft: Config.Members and Config.Network need an Address at which the other members reach this one")
+		}
+		return nil
+	}
+	if c.Network == nil {
+		return errors.New("raft: Config.Network is nil; TLS makes one")
+	}
+	own := false
+	ids, addresses := map[string]bool{}, map[string]bool{}
+	for _, m := range c.Members {
+		switch {
+		case m.ID == "" || m.Address == "":
+			return fmt.Errorf("raft: Config.Members: %+v has no ID or no Address", m)
+		case ids[m.ID] || addresses[m.Address]:
+			return fmt.Errorf("raft: Config.Members: %s or %s is there twice", m.ID, m.Address)
+		}
+		ids[m.ID], addresses[m.Address] = true, true
+		own = own || m.ID == c.ID
+	}
+	if len(c.Members) > 0 && !own {
+		return fmt.Errorf("raft: Config.Members has no %q, this node's Config.ID", c.ID)
+	}
+	return nil
+}
+
+// alone tells that the node is its cluster's only member for ever.
+func (c Config) alone() bool { return c.Address == "" }
+
+// patience is how long a call waits for a leader: for one to be missed, and two elections.
+func (c Config) patience() time.Duration { return 5 * c.ElectionTimeout }
+
+// peerTimeout bounds dialing another member, and writing to it.
+func (c Config) peerTimeout() time.Duration { return max(2*c.ElectionTimeout, time.Second) }
 
 func (c Config) raft(logger *logAdapter) *raft.Config {
 	rc := raft.DefaultConfig()
 	rc.LocalID = raft.ServerID(c.ID)
 	rc.Logger = logger
 	rc.TrailingLogs = trailingLogs
+	if !c.alone() {
+		rc.TrailingLogs = trailingLogsCluster
+		rc.HeartbeatTimeout, rc.ElectionTimeout = c.ElectionTimeout, c.ElectionTimeout
+		rc.LeaderLeaseTimeout = c.ElectionTimeout / 2
+		rc.CommitTimeout = max(c.ElectionTimeout/20, time.Millisecond)
+	}
 	// The node itself decides when to snapshot, by bytes as well as by entries.
 	rc.SnapshotThreshold = 1 << 62
 	rc.SnapshotInterval = 24 * time.Hour
 	rc.NoLegacyTelemetry = true
 	rc.NoSnapshotRestoreOnStart = true // see Node.restore
+	rc.ShutdownOnRemove = false        // what is in the store can still be read
 	return rc
 }

@@ -56,7 +56,7 @@ func TestDamagedSnapshot(t *testing.T) {
 	for _, damage := range []string{"flip", "cut", "no state", "no meta"} {
 		t.Run(damage, func(t *testing.T) {
 			cfg := raft.Config{Dir: t.TempDir(), SnapshotEntries: 400, SegmentBytes: 64 << 10}
-			written(t, cfg, 1000)
+			written(t, cfg, 2000) // so many that the log begins behind all snapshots but the newest
 			state := glob(t, cfg.Dir, "snapshots", "*", "state.bin")
 			b, err := os.ReadFile(state)
 			if err != nil {

@@ -29,8 +29,11 @@ func (n *Node) lead() error {
 	if err := n.fsm.err(); err != nil {
 		return fmt.Errorf("raft: apply the log in %s: %w", n.cfg.Dir, err)
 	}
-	n.wg.Go(n.stopWhenFailed)
-	n.wg.Go(n.snapshotWhenFull)
+	n.leaders.set(leader{id: n.cfg.ID})
+	n.takeLead()
+	if n.leading.Load() == nil {
+		return fmt.Errorf("raft: the store in %s does not lead itself", n.cfg.Dir)
+	}
 	return nil
 }
 
@@ -49,7 +52,9 @@ func (n *Node) stopWhenFailed() {
 	case <-n.stop:
 	case <-n.log.failed:
 		n.cfg.Logger.Error("the store takes no more changes", "error", n.log.failure())
+		n.leading.Store(nil)
 		_ = n.raft.Shutdown().Error()
+		n.replica.Lead(false)
 	}
 }
 

@@ -3,6 +3,7 @@ package raft
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
@@ -13,6 +14,9 @@ import (
 type guardedLog struct {
 	*wal.WAL
 	dir string
+	// last is the index of the newest entry on the disk; grown is called after it has changed.
+	last  atomic.Uint64
+	grown func()
 
 	once   sync.Once
 	failed chan struct{} // closed when err is set
@@ -31,7 +35,27 @@ func (g *guardedLog) StoreLogs(logs []*raft.Log) error {
 		g.fail(err)
 		return g.failure()
 	}
+	g.last.Store(logs[len(logs)-1].Index)
+	if g.grown != nil {
+		g.grown()
+	}
 	return nil
+}
+
+// DeleteRange implements raft.LogStore.
+func (g *guardedLog) DeleteRange(first, last uint64) error {
+	if err := g.failure(); err != nil {
+		return err
+	}
+	if err := g.WAL.DeleteRange(first, last); err != nil {
+		g.fail(err)
+		return g.failure()
+	}
+	left, err := g.WAL.LastIndex()
+	if err == nil {
+		g.last.Store(left)
+	}
+	return err
 }
 
 // fail stops the log; the first reason stays.

@@ -2,8 +2,21 @@ package raft
 
 import (
 	"context"
+	"errors"
 	"net"
 	"time"
+)
+
+// Errors of membership; test with errors.Is.
+var (
+	// ErrNoMember means that the cluster has no such member.
+	ErrNoMember = errors.New("raft: no such member")
+	// ErrMemberExists means that the id or the address is another member's.
+	ErrMemberExists = errors.New("raft: member exists already")
+	// ErrNotCaughtUp means that a learner lags too far behind to be given a vote.
+	ErrNotCaughtUp = errors.New("raft: the learner has not caught up yet")
+	// ErrRemoved means that this node is not a member of its cluster any more.
+	ErrRemoved = errors.New("raft: this node was removed from its cluster")
 )
 
 // Member is a node of a cluster.
@@ -37,7 +50,9 @@ type Status struct {
 	ID, Leader string
 	Leading    bool
 	Learner    bool
-	Term       uint64
+	// Removed tells that the node was a member and is not any more.
+	Removed bool
+	Term    uint64
 	// LastIndex, CommitIndex and AppliedIndex are positions in the log.
 	LastIndex, CommitIndex, AppliedIndex uint64
 	// LogBytes and SnapshotBytes are what the log and the newest snapshot take on the disk.

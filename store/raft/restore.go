@@ -33,11 +33,21 @@ func (n *Node) restore() error {
 	}
 	if len(list) == 0 {
 		if last == 0 {
-			return n.bootstrap()
+			return n.begin()
 		}
 		list = []*raft.SnapshotMeta{{}}
 	}
 	newest := list[0]
+	if !n.alone() && last < newest.Index {
+		// The snapshot came from the leader, and the process ended before raft had removed the entries that it
+		// replaces. The log takes no gap.
+		if last > 0 {
+			if err := n.log.DeleteRange(first, last); err != nil {
+				return fmt.Errorf("raft: remove log entries that a snapshot replaces: %w", err)
+			}
+		}
+		first, last = newest.Index+1, newest.Index
+	}
 	if first > newest.Index+1 || last < newest.Index {
 		return fmt.Errorf("%w: the log in %s has entries %d to %d, the newest snapshot that can be read ends with %d; "+
 			"restore the directory from a backup", store.ErrCorrupt, n.cfg.Dir, first, last, newest.Index)
@@ -52,6 +62,7 @@ func (n *Node) restore() error {
 	if err != nil {
 		return fmt.Errorf("%w: snapshot %s in %s: %w", store.ErrCorrupt, newest.ID, n.cfg.Dir, err)
 	}
+	n.snapshotBytes.Store(newest.Size)
 	if err := n.fsm.Restore(from); err != nil {
 		return fmt.Errorf("raft: restore snapshot %s in %s: %w", newest.ID, n.cfg.Dir, err)
 	}
@@ -111,21 +122,41 @@ func (n *Node) checkLog(from, to uint64) (err error) {
 	return nil
 }
 
-// bootstrap makes a new node the only voter of a new cluster.
-func (n *Node) bootstrap() error {
-	// A vote comes after the log's first entry, so a node that has voted had one.
-	if voted, err := n.log.GetUint64([]byte("LastVoteTerm")); err == nil && voted != 0 {
+// begin makes a new node: the only voter of a new cluster, one of its first voters, or one that waits to be
+// added to a cluster.
+func (n *Node) begin() error {
+	// A vote comes after the log's first entry, so a node that has voted had one, unless it waited to be added.
+	if voted, err := n.log.GetUint64([]byte("LastVoteTerm")); err == nil && voted != 0 && (n.alone() || len(n.cfg.Members) > 0) {
 		return fmt.Errorf("%w: the log in %s is empty, but once had entries; restore the directory from a backup", store.ErrCorrupt, n.cfg.Dir)
+	}
+	if !n.alone() && len(n.cfg.Members) == 0 {
+		return nil
 	}
 	// Raft notes the term before the configuration. A node that ended in between has a term but no
 	// cluster that it could ever have voted in: it starts over.
 	if err := n.log.SetUint64([]byte("CurrentTerm"), 0); err != nil {
 		return fmt.Errorf("raft: reset the term: %w", err)
 	}
-	voters := raft.Configuration{Servers: []raft.Server{{ID: raft.ServerID(n.cfg.ID), Address: n.address}}}
 	rc := n.cfg.raft(&logAdapter{to: n.cfg.Logger})
-	if err := raft.BootstrapCluster(rc, &n.log, n.log.WAL, n.snapshots, n.transport, voters); err != nil {
+	if err := raft.BootstrapCluster(rc, &n.log, n.log.WAL, n.snapshots, n.transport, n.cfg.first()); err != nil {
 		return fmt.Errorf("raft: bootstrap: %w", err)
 	}
 	return nil
+}
+
+// first is the configuration that a new cluster begins with, in the same order for all its members.
+func (c Config) first() raft.Configuration {
+	if c.alone() {
+		return raft.Configuration{Servers: []raft.Server{{ID: raft.ServerID(c.ID), Address: raft.ServerAddress(c.ID)}}}
+	}
+	var first raft.Configuration
+	for _, m := range c.Members {
+		s := raft.Server{ID: raft.ServerID(m.ID), Address: raft.ServerAddress(m.Address)}
+		if m.Learner {
+			s.Suffrage = raft.Nonvoter
+		}
+		first.Servers = append(first.Servers, s)
+	}
+	slices.SortFunc(first.Servers, func(a, b raft.Server) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	return first
 }
