@@ -136,14 +136,19 @@ func (c checker) watch() {
 		Revision: rapid.Int64Range(c.model.base+1, c.model.rev()+1).Draw(c.T, "revision"),
 		SkipPuts: rapid.IntRange(0, 4).Draw(c.T, "puts") == 0, SkipDeletes: rapid.IntRange(0, 4).Draw(c.T, "deletes") == 0,
 	}
-	cfg.Key, cfg.End = c.span()
+	for cfg.Key, cfg.End = c.span(); cfg.End != "" && cfg.End <= cfg.Key; {
+		cfg.Key, cfg.End = c.span() // etcd takes no watch of an empty range
+	}
 	w, err := c.store.Watch(cfg)
 	if err != nil {
 		c.Fatalf("%+v: %v", cfg, err)
 	}
 	defer w.Close()
 	var got []change
-	for w.Progress() < c.model.rev() {
+	for began := time.Now(); w.Progress() < c.model.rev(); {
+		if time.Since(began) > watchPatience {
+			c.Fatalf("%+v: progress %d, at revision %d", cfg, w.Progress(), c.model.rev())
+		}
 		b, err := nextOrNothing(c.t, w)
 		if err != nil {
 			c.Fatalf("%+v: %v", cfg, err)
@@ -156,6 +161,9 @@ func (c checker) watch() {
 		c.Fatalf("%+v\n got %v\nwant %v", cfg, got, want)
 	}
 }
+
+// watchPatience is how long a watcher may take to say that it has nothing more to say.
+const watchPatience = 30 * time.Second
 
 func before(ev store.Event) []item {
 	if ev.Prev == nil {

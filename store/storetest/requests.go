@@ -24,7 +24,10 @@ func testCompaction(t *testing.T, s Store) {
 	}
 	_, err := s.Range(t.Context(), store.Range{Key: "k", Revision: 5, Linearizable: true})
 	checkCompacted(t, "read the compacted", err, 6)
-	checkCompacted(t, "watch the compacted", watchError(t, s, store.WatchConfig{Key: "k", Revision: 5}), 6)
+	// Over a wire, Oldest is where a watch can begin: with etcd at the oldest revision, here right after it.
+	if err := watchError(t, s, store.WatchConfig{Key: "k", Revision: 5}); !oldestIs(err, 7) {
+		checkCompacted(t, "watch the compacted", err, 6)
+	}
 	if r, err := s.Range(t.Context(), store.Range{Key: "k", Revision: 6, Linearizable: true}); err != nil || string(r.Entries[0].Value) != "4" {
 		t.Errorf("read the oldest: %v, %v", r, err)
 	}
@@ -45,7 +48,7 @@ func testCompaction(t *testing.T, s Store) {
 			b, err = w.Next(t.Context())
 		}
 	}
-	if err != nil {
+	if err != nil && !oldestIs(err, 11) {
 		checkCompacted(t, "watcher behind the compaction", err, 10)
 	}
 }
@@ -62,6 +65,11 @@ func watchError(t *testing.T, s Store, cfg store.WatchConfig) error {
 		return fmt.Errorf("no error but revision %d", b.Revision)
 	}
 	return err
+}
+
+func oldestIs(err error, rev int64) bool {
+	var compacted *store.CompactedError
+	return errors.As(err, &compacted) && compacted.Oldest == rev
 }
 
 func checkCompacted(t *testing.T, what string, err error, oldest int64) {
@@ -99,7 +107,7 @@ func testBadRequests(t *testing.T, s Store) {
 		"put without a key":       {Then: []store.Op{store.OpPut("", nil)}},
 		"two puts of a key":       {Then: []store.Op{put, store.OpPut("j", nil), put}},
 		"put and deletion":        {Else: []store.Op{put, store.OpDelete("k")}},
-		"put within a deletion":   {Else: []store.Op{store.OpDeletePrefix(""), put}},
+		"put within a deletion":   {Else: []store.Op{store.OpDeletePrefix("k"), put}},
 		"condition without a key": {If: []store.Compare{{}}, Then: []store.Op{put}},
 	} {
 		if _, err := s.Txn(t.Context(), txn); !errors.Is(err, store.ErrInvalid) {
