@@ -3,8 +3,6 @@
 package apps
 
 import (
-	"strings"
-
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -40,15 +38,6 @@ func warnings(name string, s *corev1.PodSpec, isNew bool) []string {
 		out = podspec.NameWarnings(name, "Pod names and hostnames")
 	}
 	return append(out, podspec.Warnings(s, field.NewPath("spec", "template", "spec"))...)
-}
-
-// containerCells returns the names and the images of containers as two cells.
-func containerCells(cs []corev1.Container) (names, images string) {
-	n, i := make([]string, len(cs)), make([]string, len(cs))
-	for x, c := range cs {
-		n[x], i[x] = c.Name, c.Image
-	}
-	return strings.Join(n, ","), strings.Join(i, ",")
 }
 
 // selectorText returns the selector in the form that the scale subresource carries.

@@ -36,7 +36,7 @@ func DaemonSet() apiserver.Kind {
 		"Node Selector", "Age", "Containers::wide", "Images::wide", "Selector::wide")
 	k.Row = row.Cells(func(o *appsv1.DaemonSet, now time.Time) []any {
 		s := &o.Status
-		names, images := containerCells(o.Spec.Template.Spec.Containers)
+		names, images := row.Containers(o.Spec.Template.Spec.Containers)
 		return []any{o.Name, int64(s.DesiredNumberScheduled), int64(s.CurrentNumberScheduled), int64(s.NumberReady),
 			int64(s.UpdatedNumberScheduled), int64(s.NumberAvailable), row.Labels(o.Spec.Template.Spec.NodeSelector),
 			row.Age(o.CreationTimestamp, now), names, images, metav1.FormatLabelSelector(o.Spec.Selector)}

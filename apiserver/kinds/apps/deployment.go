@@ -66,7 +66,7 @@ func prepareDeployment(o, old *appsv1.Deployment) {
 }
 
 func deploymentRow(o *appsv1.Deployment, now time.Time) []any {
-	names, images := containerCells(o.Spec.Template.Spec.Containers)
+	names, images := row.Containers(o.Spec.Template.Spec.Containers)
 	selector := "<invalid>"
 	if sel, err := metav1.LabelSelectorAsSelector(o.Spec.Selector); err == nil {
 		selector = sel.String()

@@ -53,7 +53,7 @@ func prepareReplicaSet(o, old *appsv1.ReplicaSet) {
 }
 
 func replicaSetRow(o *appsv1.ReplicaSet, now time.Time) []any {
-	names, images := containerCells(o.Spec.Template.Spec.Containers)
+	names, images := row.Containers(o.Spec.Template.Spec.Containers)
 	return []any{o.Name, int64(ptr.Deref(o.Spec.Replicas, 1)), int64(o.Status.Replicas), int64(o.Status.ReadyReplicas),
 		row.Age(o.CreationTimestamp, now), names, images, metav1.FormatLabelSelector(o.Spec.Selector)}
 }

@@ -50,7 +50,7 @@ func StatefulSet() apiserver.Kind {
 	}
 	k.Columns = row.Columns("Name", "Ready", "Age", "Containers::wide", "Images::wide")
 	k.Row = row.Cells(func(o *appsv1.StatefulSet, now time.Time) []any {
-		names, images := containerCells(o.Spec.Template.Spec.Containers)
+		names, images := row.Containers(o.Spec.Template.Spec.Containers)
 		return []any{o.Name, fmt.Sprintf("%d/%d", o.Status.ReadyReplicas, ptr.Deref(o.Spec.Replicas, 0)),
 			row.Age(o.CreationTimestamp, now), names, images}
 	})

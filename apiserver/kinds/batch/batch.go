@@ -2,8 +2,6 @@
 package batch
 
 import (
-	"strings"
-
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -58,13 +56,4 @@ func warnings(name string, s *corev1.PodSpec, path *field.Path, isNew bool) []st
 		out = podspec.NameWarnings(name, "Pod names and hostnames")
 	}
 	return append(out, podspec.Warnings(s, path.Child("template", "spec"))...)
-}
-
-// containerCells returns the names and the images of containers as two cells.
-func containerCells(cs []corev1.Container) (names, images string) {
-	n, i := make([]string, len(cs)), make([]string, len(cs))
-	for x, c := range cs {
-		n[x], i[x] = c.Name, c.Image
-	}
-	return strings.Join(n, ","), strings.Join(i, ",")
 }

@@ -65,7 +65,7 @@ func cronJobRow(o *batchv1.CronJob, now time.Time) []any {
 		suspend = map[bool]string{true: "True", false: "False"}[*s]
 	}
 	job := &o.Spec.JobTemplate.Spec
-	names, images := containerCells(job.Template.Spec.Containers)
+	names, images := row.Containers(job.Template.Spec.Containers)
 	return []any{o.Name, o.Spec.Schedule, ptr.Deref(o.Spec.TimeZone, "<none>"), suspend, int64(len(o.Status.Active)), last,
 		row.Age(o.CreationTimestamp, now), names, images, metav1.FormatLabelSelector(job.Selector)}
 }

@@ -113,7 +113,7 @@ func jobRow(o *batchv1.Job, now time.Time) []any {
 	} else if start != nil {
 		took = duration.HumanDuration(now.Sub(start.Time))
 	}
-	names, images := containerCells(o.Spec.Template.Spec.Containers)
+	names, images := row.Containers(o.Spec.Template.Spec.Containers)
 	return []any{o.Name, jobState(o), completions, took, row.Age(o.CreationTimestamp, now), names, images,
 		metav1.FormatLabelSelector(o.Spec.Selector)}
 }

@@ -1,6 +1,6 @@
-// Package core has the rows of the kinds of the core group, v1: what package apiserver needs to
-// know to serve Namespace, Node, Pod, Service, Endpoints, PersistentVolume and its claims, ConfigMap,
-// Secret, ServiceAccount and Event. Defaults, field errors and table cells are those of Kubernetes 1.37.
+// Package core has the rows of the kinds of the core group, v1: what package apiserver needs to know to
+// serve pods, nodes, namespaces, services, volumes and what belongs to them. Defaults, field errors and
+// table cells are those of Kubernetes 1.37.
 package core
 
 import (
@@ -12,8 +12,8 @@ import (
 // Kinds returns the rows of all kinds of the core group. The slice is the caller's own.
 func Kinds() []apiserver.Kind {
 	return []apiserver.Kind{
-		ConfigMap(), Endpoints(), Event(), Namespace(), Node(), PersistentVolumeClaim(), PersistentVolume(), Pod(),
-		Secret(), ServiceAccount(), Service(),
+		ConfigMap(), Endpoints(), Event(), LimitRange(), Namespace(), Node(), PersistentVolumeClaim(), PersistentVolume(),
+		Pod(), PodTemplate(), ReplicationController(), ResourceQuota(), Secret(), ServiceAccount(), Service(),
 	}
 }
 

@@ -30,6 +30,8 @@ var texts = []string{
 	"PersistentVolumeClaim", "VolumeSnapshot", "snapshot.storage.k8s.io", "topology.kubernetes.io/zone", "IfHealthyBudget", "AlwaysAllow",
 	"Persistent", "Ephemeral", "disk.example.com", "NodeResizePending", "ControllerResizeInfeasible", "PreemptLowerPriority",
 	"Role", "ClusterRole", "User", "Group", "ServiceAccount", "rbac.authorization.k8s.io", "/api/*",
+	"Container", "Pod", "pods", "secrets", "count/jobs.batch", "BestEffort", "NotBestEffort", "Terminating", "NotTerminating", "PriorityClass",
+	"VolumeAttributesClass", "persistentvolumeclaims", "requests.storage", "ephemeral-storage", "requests.hugepages-2Mi",
 	"OnDelete", "OrderedReady", "Parallel", "NonIndexed", "Indexed", "FailJob", "FailIndex", "Count", "Failed", "TerminatingOrFailed", "Forbid",
 	"*/5 * * * *", "@hourly", "TZ=UTC 0 * * * *", "Etc/UTC", "Europe/Berlin", "0-1,3", "0", "Complete", "SuccessCriteriaMet", "FailureTarget", "True",
 }

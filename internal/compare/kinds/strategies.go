@@ -25,11 +25,15 @@ import (
 	"k8s.io/kubernetes/pkg/registry/core/configmap"
 	"k8s.io/kubernetes/pkg/registry/core/endpoint"
 	"k8s.io/kubernetes/pkg/registry/core/event"
+	"k8s.io/kubernetes/pkg/registry/core/limitrange"
 	"k8s.io/kubernetes/pkg/registry/core/namespace"
 	"k8s.io/kubernetes/pkg/registry/core/node"
 	"k8s.io/kubernetes/pkg/registry/core/persistentvolume"
 	"k8s.io/kubernetes/pkg/registry/core/persistentvolumeclaim"
 	"k8s.io/kubernetes/pkg/registry/core/pod"
+	"k8s.io/kubernetes/pkg/registry/core/podtemplate"
+	"k8s.io/kubernetes/pkg/registry/core/replicationcontroller"
+	"k8s.io/kubernetes/pkg/registry/core/resourcequota"
 	"k8s.io/kubernetes/pkg/registry/core/secret"
 	"k8s.io/kubernetes/pkg/registry/core/service"
 	"k8s.io/kubernetes/pkg/registry/core/serviceaccount"
@@ -66,6 +70,8 @@ var strategies = map[string]strategy{
 	"Role":                  role.Strategy, "ClusterRole": clusterrole.Strategy, "RoleBinding": rolebinding.Strategy,
 	"ClusterRoleBinding": clusterrolebinding.Strategy,
 	"Job":                job.Strategy, "CronJob": cronjob.Strategy,
+	"LimitRange": limitrange.Strategy, "PodTemplate": podtemplate.Strategy,
+	"ReplicationController": replicationcontroller.Strategy, "ResourceQuota": resourcequota.Strategy,
 	"StatefulSet": statefulset.Strategy, "DaemonSet": daemonset.Strategy, "ControllerRevision": controllerrevision.Strategy,
 }
 
@@ -76,6 +82,7 @@ var statusStrategies = map[string]rest.RESTUpdateStrategy{
 	"PodDisruptionBudget": poddisruptionbudget.StatusStrategy, "CSINode": csinode.StatusStrategy,
 	"VolumeAttachment": volumeattachment.StatusStrategy,
 	"Job":              job.StatusStrategy, "CronJob": cronjob.StatusStrategy,
+	"ReplicationController": replicationcontroller.StatusStrategy, "ResourceQuota": resourcequota.StatusStrategy,
 	"StatefulSet": statefulset.StatusStrategy, "DaemonSet": daemonset.StatusStrategy,
 }
 
@@ -85,5 +92,5 @@ var attributesOf = map[string]attributes{
 	"Pod": pod.GetAttrs, "Service": service.GetAttrs, "Namespace": namespace.GetAttrs, "Node": node.GetAttrs,
 	"Secret": secret.GetAttrs, "Event": event.GetAttrs, "ReplicaSet": replicaset.GetAttrs,
 	"PersistentVolume": persistentvolume.GetAttrs, "PersistentVolumeClaim": persistentvolumeclaim.GetAttrs,
-	"Job": job.GetAttrs,
+	"Job": job.GetAttrs, "ReplicationController": replicationcontroller.GetAttrs,
 }

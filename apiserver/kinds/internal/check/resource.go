@@ -100,3 +100,8 @@ func HugePagesFit(name corev1.ResourceName, q resource.Quantity) bool {
 	}
 	return q.Value()%size.Value() == 0
 }
+
+// IsQuota tells whether the resource is one of Kubernetes' own that a quota can limit.
+func IsQuota(name corev1.ResourceName) bool {
+	return isStandard(name) && name != corev1.ResourceStorage
+}

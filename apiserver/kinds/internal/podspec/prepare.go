@@ -48,19 +48,17 @@ func dropVolumeFields(v *corev1.VolumeSource) {
 	if v.EmptyDir != nil {
 		v.EmptyDir.Mode = nil
 	}
-	if v.Secret != nil {
+	switch { // the first source is the one that counts, as in Kubernetes
+	case v.Secret != nil:
 		v.Secret.DefaultUser = nil
 		dropUsers(v.Secret.Items)
-	}
-	if v.ConfigMap != nil {
+	case v.ConfigMap != nil:
 		v.ConfigMap.DefaultUser = nil
 		dropUsers(v.ConfigMap.Items)
-	}
-	if v.DownwardAPI != nil {
+	case v.DownwardAPI != nil:
 		v.DownwardAPI.DefaultUser = nil
 		dropFileUsers(v.DownwardAPI.Items)
-	}
-	if v.Projected != nil {
+	case v.Projected != nil:
 		v.Projected.DefaultUser = nil
 		for i := range v.Projected.Sources {
 			dropProjectedUsers(&v.Projected.Sources[i])

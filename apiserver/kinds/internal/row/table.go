@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/duration"
@@ -97,4 +98,13 @@ func Plain() ([]metav1.TableColumnDefinition, func(client.Object, time.Time) []a
 	return Columns("Name", "Created At:date"), func(obj client.Object, _ time.Time) []any {
 		return []any{obj.GetName(), obj.GetCreationTimestamp().UTC().Format(time.RFC3339)}
 	}
+}
+
+// Containers returns the names and the images of containers as two cells.
+func Containers(cs []corev1.Container) (names, images string) {
+	n, i := make([]string, len(cs)), make([]string, len(cs))
+	for x, c := range cs {
+		n[x], i[x] = c.Name, c.Image
+	}
+	return strings.Join(n, ","), strings.Join(i, ",")
 }
