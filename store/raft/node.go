@@ -210,9 +210,7 @@ func (n *Node) toldSnapshot(bytes int64, took time.Duration, err error) {
 func (n *Node) listen() error {
 	var inner innerTransport
 	if n.alone() {
-		_, memory := raft.NewInmemTransport(n.address)
-		memory.Connect(n.address, memory)
-		inner = memory
+		inner = loopback(n.address)
 	} else {
 		var err error
 		if n.mux, err = listen(n.cfg.Network, n.cfg.Address, n.serve); err != nil {
@@ -228,6 +226,13 @@ func (n *Node) listen() error {
 	}
 	n.transport = newTransport(inner, n.cfg.ElectionTimeout/4)
 	return nil
+}
+
+// loopback is the transport of a node that only talks to itself.
+func loopback(address raft.ServerAddress) innerTransport {
+	_, memory := raft.NewInmemTransport(address)
+	memory.Connect(address, memory)
+	return memory
 }
 
 // start starts raft on what was restored.
