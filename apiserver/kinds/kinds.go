@@ -11,6 +11,7 @@ import (
 	"github.com/inboard/inboard/apiserver/kinds/coordination"
 	"github.com/inboard/inboard/apiserver/kinds/core"
 	"github.com/inboard/inboard/apiserver/kinds/discovery"
+	"github.com/inboard/inboard/apiserver/kinds/networking"
 	"github.com/inboard/inboard/apiserver/kinds/policy"
 	"github.com/inboard/inboard/apiserver/kinds/rbac"
 	"github.com/inboard/inboard/apiserver/kinds/scheduling"
@@ -20,6 +21,6 @@ import (
 // All returns the rows of all built-in kinds, in the order in which kubectl api-resources lists
 // their groups. The slice is the caller's own.
 func All() []apiserver.Kind {
-	return slices.Concat(core.Kinds(), apps.Kinds(), batch.Kinds(), coordination.Kinds(), discovery.Kinds(), policy.Kinds(),
-		rbac.Kinds(), scheduling.Kinds(), storage.Kinds())
+	return slices.Concat(core.Kinds(), apps.Kinds(), batch.Kinds(), coordination.Kinds(), discovery.Kinds(), networking.Kinds(),
+		policy.Kinds(), rbac.Kinds(), scheduling.Kinds(), storage.Kinds())
 }

@@ -32,6 +32,7 @@ var texts = []string{
 	"Role", "ClusterRole", "User", "Group", "ServiceAccount", "rbac.authorization.k8s.io", "/api/*",
 	"Container", "Pod", "pods", "secrets", "count/jobs.batch", "BestEffort", "NotBestEffort", "Terminating", "NotTerminating", "PriorityClass",
 	"VolumeAttributesClass", "persistentvolumeclaims", "requests.storage", "ephemeral-storage", "requests.hugepages-2Mi",
+	"Exact", "Prefix", "ImplementationSpecific", "*.example.com", "/a//b", "/a/.", "/%2f", "Namespace", "Ingress", "Egress", "10.0.0.0/30",
 	"OnDelete", "OrderedReady", "Parallel", "NonIndexed", "Indexed", "FailJob", "FailIndex", "Count", "Failed", "TerminatingOrFailed", "Forbid",
 	"*/5 * * * *", "@hourly", "TZ=UTC 0 * * * *", "Etc/UTC", "Europe/Berlin", "0-1,3", "0", "Complete", "SuccessCriteriaMet", "FailureTarget", "True",
 }
