@@ -55,17 +55,14 @@ func sameManager(x, y *metav1.ManagedFieldsEntry) bool {
 		x.FieldsType == y.FieldsType && x.Subresource == y.Subresource
 }
 
-// change returns the entries after manager made a difference.
-func (m *Manager) change(entries []metav1.ManagedFieldsEntry, d difference, manager string) ([]metav1.ManagedFieldsEntry, bool) {
+// change returns the entries after manager made a difference. It is not ok if that takes the library.
+func (m *Manager) change(entries []metav1.ManagedFieldsEntry, d difference, manager string) (out []metav1.ManagedFieldsEntry, ok bool) {
 	if d.changed == nil && d.removed == nil {
 		return entries, true
 	}
 	own := metav1.ManagedFieldsEntry{
 		Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: m.apiVersion,
 		FieldsType: "FieldsV1", Subresource: m.subresource,
-	}
-	if len(entries) == 0 && d.changed != nil {
-		return m.stamp(nil, own, d.changed), true
 	}
 	if len(entries) >= maxUpdaters {
 		return nil, false
@@ -78,41 +75,35 @@ func (m *Manager) change(entries []metav1.ManagedFieldsEntry, d difference, mana
 	if err != nil {
 		return nil, false
 	}
-	var out []metav1.ManagedFieldsEntry
-	var ownFields []byte
+	fields := d.changed
 	for i := range entries {
 		e := &entries[i]
-		if e.APIVersion != m.apiVersion || e.FieldsType != own.FieldsType || e.FieldsV1 == nil {
-			return nil, false
-		}
-		set, err := m.sets.set(e.FieldsV1.Raw)
+		set, err := m.fieldsOf(e)
 		if err != nil {
 			return nil, false
 		}
-		if sameManager(e, &own) {
-			if ownFields != nil {
-				return nil, false
-			}
-			ownFields = join(e.FieldsV1.Raw, set, changed, removed)
-			if d.changed != nil {
-				continue
-			}
-		}
-		left := without(e.FieldsV1.Raw, set, changed, removed)
-		if left == nil {
+		if d.changed != nil && sameManager(e, &own) {
+			fields = join(e.FieldsV1.Raw, set, changed, removed)
 			continue
 		}
-		kept := *e
-		kept.FieldsV1 = &metav1.FieldsV1{Raw: left}
-		out = append(out, kept)
+		if left := without(e.FieldsV1.Raw, set, changed, removed); left != nil {
+			kept := *e
+			kept.FieldsV1 = &metav1.FieldsV1{Raw: left}
+			out = append(out, kept)
+		}
 	}
 	if d.changed == nil {
 		return out, true
 	}
-	if ownFields == nil {
-		ownFields = d.changed
+	return m.stamp(out, own, fields), true
+}
+
+// fieldsOf returns the set of an entry in the kind's version.
+func (m *Manager) fieldsOf(e *metav1.ManagedFieldsEntry) (*fieldpath.Set, error) {
+	if e.APIVersion != m.apiVersion || e.FieldsType != "FieldsV1" || e.FieldsV1 == nil {
+		return nil, errPlain
 	}
-	return m.stamp(out, own, ownFields), true
+	return m.sets.set(e.FieldsV1.Raw)
 }
 
 // stamp adds the entry of a write to others, and sorts them as Kubernetes does.

@@ -88,7 +88,6 @@ func BenchmarkStatus(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	b.Log(p.ManagedFields)
 }
 
 func BenchmarkSchema(b *testing.B) {
