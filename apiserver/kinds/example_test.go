@@ -42,6 +42,7 @@ func ExampleAll() {
 	// networking.k8s.io/v1/ingressclasses []
 	// networking.k8s.io/v1/ingresses [ing]
 	// networking.k8s.io/v1/networkpolicies [netpol]
+	// node.k8s.io/v1/runtimeclasses []
 	// policy/v1/poddisruptionbudgets [pdb]
 	// rbac.authorization.k8s.io/v1/clusterrolebindings []
 	// rbac.authorization.k8s.io/v1/clusterroles []

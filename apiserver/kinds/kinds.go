@@ -12,6 +12,7 @@ import (
 	"github.com/inboard/inboard/apiserver/kinds/core"
 	"github.com/inboard/inboard/apiserver/kinds/discovery"
 	"github.com/inboard/inboard/apiserver/kinds/networking"
+	"github.com/inboard/inboard/apiserver/kinds/node"
 	"github.com/inboard/inboard/apiserver/kinds/policy"
 	"github.com/inboard/inboard/apiserver/kinds/rbac"
 	"github.com/inboard/inboard/apiserver/kinds/scheduling"
@@ -21,6 +22,6 @@ import (
 // All returns the rows of all built-in kinds, in the order in which kubectl api-resources lists
 // their groups. The slice is the caller's own.
 func All() []apiserver.Kind {
-	return slices.Concat(core.Kinds(), apps.Kinds(), batch.Kinds(), coordination.Kinds(), discovery.Kinds(), networking.Kinds(),
+	return slices.Concat(core.Kinds(), apps.Kinds(), batch.Kinds(), coordination.Kinds(), discovery.Kinds(), networking.Kinds(), node.Kinds(),
 		policy.Kinds(), rbac.Kinds(), scheduling.Kinds(), storage.Kinds())
 }
