@@ -4,7 +4,7 @@
 export GOFLAGS := -tags=seccomp
 TOOL := GOFLAGS= go tool -modfile=internal/tools/go.mod
 
-.PHONY: run build kubectl test setup-build setup-run setup-test lint unit test-kubernetes test-etcd bench bench-store clean
+.PHONY: run build kubectl test setup-build setup-run setup-test lint unit test-store test-kubernetes test-etcd bench bench-store clean
 
 ## run: start a whole cluster with a demo in it; ARGS="-dir /var/lib/inboard -demo=false"
 run: setup-run
@@ -50,6 +50,12 @@ test-kubernetes: setup-test
 test-etcd: setup-test
 	cd internal/compare && GOFLAGS= go build -o ../../bin/kubernetes/ ./cmd/kube-apiserver
 	cd internal/compare/etcd && GOFLAGS= go test -timeout 30m ./... -args -kubernetes $(CURDIR)/bin/kubernetes
+
+## test-store: the store's heavy tests: long chaos, 200 rounds of kill -9, loss of power
+test-store:
+	go test ./store/storetest -timeout 15m -rapid.checks 20000
+	go test ./store/raft -race -timeout 120m -v -run 'Chaos|Crash|PowerLoss|Torn|FullDisk' \
+		-args -chaos-runs 20 -chaos-calls 5000 -crash-rounds 200 -power-rounds 200
 
 ## bench: the figures of the DESIGN.md files
 bench: setup-test

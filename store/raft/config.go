@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/hashicorp/raft-wal/fs"
+	"github.com/hashicorp/raft-wal/types"
 
 	"github.com/inboard/inboard/store"
 )
@@ -49,6 +51,7 @@ type Config struct {
 // hooks let tests put faults between the node and what it stands on.
 type hooks struct {
 	transport func(innerTransport) innerTransport
+	files     types.VFS // the log's; by default the disk's
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -66,6 +69,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.ElectionTimeout == 0 {
 		c.ElectionTimeout = time.Second
+	}
+	if c.hooks.files == nil {
+		c.hooks.files = fs.New()
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/segment"
 
 	"github.com/inboard/inboard/store"
 )
@@ -172,9 +173,15 @@ func (n *Node) openFiles() (err error) {
 	n.log.dir, n.log.failed = logDir, make(chan struct{})
 	// The log starts new files in the background and tells only its logger when that fails.
 	walLogger := &logAdapter{to: n.cfg.Logger, failed: n.log.fail}
-	n.log.WAL, err = wal.Open(logDir, wal.WithLogger(walLogger), wal.WithSegmentSize(n.cfg.SegmentBytes), wal.WithMetaStore(&n.logMeta))
+	n.log.WAL, err = wal.Open(logDir, wal.WithLogger(walLogger), wal.WithSegmentSize(n.cfg.SegmentBytes), wal.WithMetaStore(&n.logMeta),
+		wal.WithSegmentFiler(segment.NewFiler(logDir, n.cfg.hooks.files)))
 	if err != nil {
 		return fmt.Errorf("raft: open the log in %s: %w", logDir, err)
+	}
+	// Raft-wal syncs the name of a file that it makes, but not that of one that a process before it made
+	// and did not come to write to.
+	if err := syncDir(logDir); err != nil {
+		return err
 	}
 	n.snapshots, err = raft.NewFileSnapshotStoreWithLogger(n.cfg.Dir, keepSnapshots, logger)
 	if err != nil {
