@@ -98,9 +98,9 @@ func checkKeys(t *testing.T, s *store.Store, atLeast, maxi int) int {
 	return r.Count
 }
 
-// TestTornWrite cuts the last write off at every byte, as a failing disk does: what was written before is
+// TestTornTail cuts the last write off at every byte, as a failing disk does: what was written before is
 // there, and the store goes on.
-func TestTornWrite(t *testing.T) {
+func TestTornTail(t *testing.T) {
 	cfg := raft.Config{Dir: t.TempDir(), SegmentBytes: 64 << 10}
 	files := newVolatileFiles()
 	cfg.SetFiles(files)

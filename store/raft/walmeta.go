@@ -21,12 +21,18 @@ import (
 //   - A damaged batch is dropped with all that follows it, acknowledged or not. Here it is an error.
 //   - The index of a full file is believed even if the batch that it came with is not whole. What is
 //     not whole is cleared here.
+//   - A file that was being written when entries at its end were taken back is declared full, but without the
+//     index that a full file is read by: a log that a follower's leader has corrected could never be opened
+//     again. The index is written here.
 type logMeta struct{ metadb.BoltMetaDB }
 
 // Load implements types.MetaStore.
 func (m *logMeta) Load(dir string) (types.PersistentState, error) {
 	state, err := m.BoltMetaDB.Load(dir)
 	if err != nil || len(state.Segments) == 0 {
+		return state, err
+	}
+	if err := m.index(dir, &state); err != nil {
 		return state, err
 	}
 	last := &state.Segments[len(state.Segments)-1]
@@ -52,4 +58,24 @@ func (m *logMeta) Load(dir string) (types.PersistentState, error) {
 	state.NextSegmentID++
 	state.Segments = append(state.Segments, next)
 	return state, m.CommitState(state)
+}
+
+// index writes the indexes that full files lack.
+func (m *logMeta) index(dir string, state *types.PersistentState) error {
+	indexed := false
+	for i := range state.Segments {
+		s := &state.Segments[i]
+		if s.SealTime.IsZero() || s.IndexStart != 0 {
+			continue
+		}
+		start, err := indexSegment(filepath.Join(dir, segment.FileName(*s)), int(s.MaxIndex-s.BaseIndex)+1)
+		if err != nil {
+			return fmt.Errorf("%w: %w; restore the directory from a backup", store.ErrCorrupt, err)
+		}
+		s.IndexStart, indexed = uint64(start), true
+	}
+	if !indexed {
+		return nil
+	}
+	return m.CommitState(*state)
 }
