@@ -24,6 +24,8 @@ type system interface {
 	// watch watches all keys. It gives start what delivers the changes until ctx ends; seen is told how many
 	// came.
 	watch(ctx context.Context, seen func(int), start func(func() error)) error
+	// serve serves etcd's API and returns its address.
+	serve() (string, error)
 	close() error
 }
 
@@ -33,7 +35,8 @@ type contender func(dir string, members int) (system, error)
 // compared is one line of the table.
 type compared struct {
 	name    string
-	members int
+	members int  // 1 when 0
+	grpc    bool // asked over TCP by etcd's client
 	goal    float64
 	// measure returns operations per second.
 	measure func(ctx context.Context, cfg config, s system) (float64, error)
@@ -47,7 +50,7 @@ type row struct {
 }
 
 func (r row) String() string {
-	return fmt.Sprintf("%-44s %10.0f/s %10.0f/s %7.1fx %7.1fx", r.name, r.etcd, r.store, r.ratio, r.goal)
+	return fmt.Sprintf("%-47s %10.0f/s %10.0f/s %7.1fx %7.1fx", r.name, r.etcd, r.store, r.ratio, r.goal)
 }
 
 // compare lets the two take turns. The ratio is the median of those of the rounds.
@@ -85,6 +88,14 @@ func measureOne(cfg config, c compared, open contender) (perSecond float64, err 
 	}()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	if !c.grpc {
+		return c.measure(ctx, cfg, s)
+	}
+	over, err := dial(s)
+	if err != nil {
+		return 0, err
+	}
+	s = over // what is closed
 	return c.measure(ctx, cfg, s)
 }
 

@@ -91,6 +91,9 @@ func freeURL() (url.URL, error) {
 	return url.URL{Scheme: "http", Host: l.Addr().String()}, l.Close()
 }
 
+// serve returns the address that etcd serves anyway.
+func (e *etcd) serve() (string, error) { return e.members[0].Clients[0].Addr().String(), nil }
+
 func (e *etcd) put(ctx context.Context, key string, value []byte) error {
 	_, err := e.client.Put(ctx, key, string(value))
 	return err

@@ -18,6 +18,11 @@ var cases = []compared{
 	{name: "linearizable gets, 1,000 clients", goal: 5, measure: gets(1000, true)},
 	{name: "serializable gets, 1,000 clients", goal: 20, measure: gets(1000, false)},
 	{name: "watch deliveries, 1,000 watchers", goal: 5, measure: deliveries(1000)},
+	{name: "puts over gRPC, 1,000 clients", grpc: true, goal: 1, measure: puts(1000)},
+	{name: "linearizable gets over gRPC, 1,000 clients", grpc: true, goal: 1, measure: gets(1000, true)},
+	{name: "three nodes: puts, 1,000 clients", members: 3, goal: 1, measure: puts(1000)},
+	{name: "three nodes: puts, one client", members: 3, goal: 1, measure: puts(1)},
+	{name: "three nodes: linearizable gets, 1,000 clients", members: 3, goal: 1, measure: gets(1000, true)},
 }
 
 type measurement = func(ctx context.Context, cfg config, s system) (float64, error)

@@ -25,7 +25,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Printf("%-44s %12s %12s %8s %8s\n", "", "etcd", "store", "ratio", "goal")
+	fmt.Printf("%-47s %12s %12s %8s %8s\n", "", "etcd", "store", "ratio", "goal")
 	for _, c := range cases {
 		if !only.MatchString(c.name) {
 			continue
@@ -44,6 +44,6 @@ func main() {
 		if err != nil {
 			log.Fatalf("%s: %v", f.name, err)
 		}
-		fmt.Printf("%-44s %12s %12s %8s %8s\n", f.name, "", row, "", f.goal)
+		fmt.Printf("%-47s %12s %12s %8s %8s\n", f.name, "", row, "", f.goal)
 	}
 }
