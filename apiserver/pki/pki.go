@@ -109,13 +109,20 @@ func (a *Authority) Client(user string, groups ...string) (*Pair, error) {
 // Server returns a serving certificate for some DNS names and IP addresses, the first of which is its
 // common name.
 func (a *Authority) Server(hosts ...string) (*Pair, error) {
+	return a.hosts(hosts, x509.ExtKeyUsageServerAuth)
+}
+
+// Peer returns a certificate for both sides of the connections between equals, such as the members of a
+// replicated store. Its names are as Server's.
+func (a *Authority) Peer(hosts ...string) (*Pair, error) {
+	return a.hosts(hosts, x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth)
+}
+
+func (a *Authority) hosts(hosts []string, usages ...x509.ExtKeyUsage) (*Pair, error) {
 	if len(hosts) == 0 {
 		return nil, errors.New("pki: a serving certificate needs a host name or address")
 	}
-	template := &x509.Certificate{
-		Subject:     pkix.Name{CommonName: hosts[0]},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
+	template := &x509.Certificate{Subject: pkix.Name{CommonName: hosts[0]}, ExtKeyUsage: usages}
 	for _, h := range hosts {
 		if ip := net.ParseIP(h); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)

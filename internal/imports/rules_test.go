@@ -26,6 +26,8 @@ var rules = []rule{
 	{pkg: "store/raft", may: []string{"github.com/hashicorp/raft", "github.com/hashicorp/raft-wal/...", "github.com/hashicorp/go-hclog", "golang.org/x/sys/unix"},
 		own: []string{"store"}, why: "the only package that knows consensus"},
 
+	{pkg: "store/etcdapi/etcdraft", may: []string{"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"}, own: []string{"store/etcdapi", "store/raft"},
+		why: "an etcd API over a store without replication brings no Raft"},
 	{pkg: "store/etcdapi", may: []string{"go.etcd.io/etcd/api/v3/...", "google.golang.org/grpc/...", "google.golang.org/protobuf/proto"},
 		own: []string{"store"}, why: "the only package that speaks gRPC, with etcd's own messages and errors; etcd's server and client belong to nested modules"},
 
@@ -111,13 +113,13 @@ var banned = []struct {
 	{dep: "k8s.io/client-go/tools/record/...", why: "brings the clientset along; internal/events records"},
 	{dep: "k8s.io/client-go/rest", except: []string{"apiserver/client/rest", "examples/..."},
 		why: "in one process nobody pays for an HTTPS client"},
-	{dep: "github.com/hashicorp/raft", except: []string{"store/raft", "store/metrics", "examples/..."}, why: "a store in memory needs no consensus"},
+	{dep: "github.com/hashicorp/raft", except: []string{"store/raft", "store/metrics", "store/etcdapi/etcdraft", "examples/..."}, why: "a store in memory needs no consensus"},
 	{dep: "google.golang.org/grpc/...", except: []string{"store/etcdapi/...", "examples/..."}, why: "a store in one process needs no wire"},
 	{dep: "go.etcd.io/etcd/...", except: []string{"store/etcdapi/...", "examples/..."}, why: "only store/etcdapi speaks etcd's protocol"},
 	{dep: "github.com/opencontainers/runc/...", except: []string{"kubelet/runc", "examples/..."}, why: "only kubelet/runc needs libcontainer"},
 	{dep: "github.com/coreos/go-iptables/...", except: []string{"proxy/iptables", "examples/..."}, why: "only proxy/iptables needs it"},
 	{dep: "github.com/prometheus/client_golang/...", except: []string{"store/metrics", "examples/..."}, why: "metrics are for who asks for them"},
 	// hashicorp/raft itself brings it.
-	{dep: "testing", except: []string{"store/storetest", "store/raft", "store/metrics", "apiserver/client/clienttest", "kubelet/kubelettest/...", "internal/apitest", "internal/nstest", "examples/..."},
+	{dep: "testing", except: []string{"store/storetest", "store/raft", "store/metrics", "store/etcdapi/etcdraft", "apiserver/client/clienttest", "kubelet/kubelettest/...", "internal/apitest", "internal/nstest", "examples/..."},
 		why: "programs don't link test code"},
 }

@@ -24,10 +24,8 @@ func slogLevel(l hclog.Level) slog.Level {
 	switch l {
 	case hclog.Trace, hclog.Debug:
 		return slog.LevelDebug
-	case hclog.Warn:
+	case hclog.Warn, hclog.Error: // such as a member that cannot be reached; what ends a node, it logs itself
 		return slog.LevelWarn
-	case hclog.Error:
-		return slog.LevelError
 	}
 	return slog.LevelInfo
 }
