@@ -91,6 +91,21 @@ func TestLostLog(t *testing.T) {
 	refuses(t, cfg, "corrupt", cfg.Dir)
 }
 
+// A member that has lost its log is not taken for one that the leader has just sent a snapshot.
+func TestClusterLostLog(t *testing.T) {
+	c := newTrio(t, "a", "b", "c")
+	for i := range 300 {
+		c.put("a", fmt.Sprint(i), "v")
+	}
+	id := c.follower()
+	glob(t, c.configs[id].Dir, "snapshots", "*", "meta.json")
+	c.close(id)
+	if err := os.RemoveAll(filepath.Join(c.configs[id].Dir, "log")); err != nil {
+		t.Fatal(err)
+	}
+	refuses(t, c.configs[id], "corrupt", c.configs[id].Dir)
+}
+
 // Nor is one without snapshots, whose file is empty or gone.
 func TestEmptiedLog(t *testing.T) {
 	for name, harm := range map[string]func(file string) error{

@@ -40,7 +40,12 @@ func (n *Node) restore() error {
 	newest := list[0]
 	if !n.alone() && last < newest.Index {
 		// The snapshot came from the leader, and the process ended before raft had removed the entries that it
-		// replaces. The log takes no gap.
+		// replaces. The log takes no gap. Raft notes the leader's term, in the log's directory, before it takes
+		// a snapshot: a member that does not know the term has lost its log, and its votes with it.
+		if term, err := n.log.GetUint64([]byte("CurrentTerm")); err != nil || term < newest.Term {
+			return fmt.Errorf("%w: the log in %s does not know term %d, of which there is a snapshot; "+
+				"remove this member and add it again with an empty directory", store.ErrCorrupt, n.cfg.Dir, newest.Term)
+		}
 		if last > 0 {
 			if err := n.log.DeleteRange(first, last); err != nil {
 				return fmt.Errorf("raft: remove log entries that a snapshot replaces: %w", err)
