@@ -38,10 +38,10 @@ func (s *maintenanceServer) Alarm(_ context.Context, r *pb.AlarmRequest) (*pb.Al
 }
 
 func (s *maintenanceServer) Status(context.Context, *pb.StatusRequest) (*pb.StatusResponse, error) {
-	st := s.standing()
+	st, inUse := s.standing(), s.cfg.Store.Stats().Bytes
 	resp := &pb.StatusResponse{
 		Header: s.nowHeader(), Version: protocolVersion, StorageVersion: storageVersion,
-		DbSize: st.Bytes, DbSizeInUse: st.Bytes,
+		DbSize: max(st.Bytes, inUse), DbSizeInUse: inUse,
 		Leader: idOf(st.Leader), IsLearner: st.Learner,
 		RaftTerm: st.Term, RaftIndex: st.CommitIndex, RaftAppliedIndex: st.AppliedIndex,
 		DowngradeInfo: &pb.DowngradeInfo{},

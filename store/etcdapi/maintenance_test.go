@@ -228,6 +228,7 @@ func TestNoLeader(t *testing.T) {
 
 func TestAlone(t *testing.T) {
 	c := serve(t, etcdapi.Config{Name: "me"})
+	put(t, c, "k", "value")
 	l, err := c.members.MemberList(t.Context(), &pb.MemberListRequest{})
 	if err != nil || len(l.Members) != 1 || l.Members[0].Name != "me" {
 		t.Error(l, err)
@@ -236,7 +237,7 @@ func TestAlone(t *testing.T) {
 		t.Error("a store without a cluster got a member")
 	}
 	st, err := c.maint.Status(t.Context(), &pb.StatusRequest{})
-	if err != nil || st.Leader != l.Members[0].ID || st.Leader != st.Header.MemberId || len(st.Errors) > 0 {
+	if err != nil || st.Leader != l.Members[0].ID || st.Leader != st.Header.MemberId || len(st.Errors) > 0 || st.DbSize < 6 || st.DbSizeInUse != st.DbSize {
 		t.Error(st, err)
 	}
 	if a, err := c.auth.AuthStatus(t.Context(), &pb.AuthStatusRequest{}); err != nil || a.Enabled {
