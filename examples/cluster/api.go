@@ -19,6 +19,7 @@ import (
 	"github.com/inboard/inboard/apiserver/kinds"
 	"github.com/inboard/inboard/apiserver/pki"
 	"github.com/inboard/inboard/store"
+	"github.com/inboard/inboard/store/etcdapi"
 	"github.com/inboard/inboard/store/raft"
 )
 
@@ -49,6 +50,10 @@ func (c *cluster) startAPI(ctx context.Context, wg *sync.WaitGroup) (func() erro
 		where = "durable, in " + c.dir
 	}
 	c.part("store", from, "%s", where)
+	if err := c.serveEtcd(ctx, wg, st); err != nil {
+		ln.Close()
+		return closeStore, err
+	}
 	from = time.Now()
 	if err := c.serveAPI(ctx, wg, st, ln); err != nil {
 		ln.Close()
@@ -87,6 +92,28 @@ func (c *cluster) openStore() (*store.Store, func() error, error) {
 		return nil, nil, fmt.Errorf("-dir: %w", err)
 	}
 	return node.Store(), node.Close, nil
+}
+
+// serveEtcd serves the store at -etcd.
+func (c *cluster) serveEtcd(ctx context.Context, wg *sync.WaitGroup, st *store.Store) error {
+	if c.etcd == "" {
+		return nil
+	}
+	from := time.Now()
+	api, err := etcdapi.New(etcdapi.Config{
+		Store: st, ClusterName: clusterName, Name: c.node, Logger: c.log,
+		ClientURLs: func(string) []string { return []string{"http://" + c.etcd} },
+	})
+	if err != nil {
+		return err
+	}
+	ln, err := net.Listen("tcp", c.etcd)
+	if err != nil {
+		return fmt.Errorf("-etcd: %w", err)
+	}
+	c.start(ctx, wg, "etcd", func(ctx context.Context) error { return api.Serve(ctx, ln) })
+	c.part("etcd", from, "the store, at %s", c.etcd)
+	return nil
 }
 
 // serveAPI starts the API server and waits until it is ready.

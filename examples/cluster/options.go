@@ -32,6 +32,7 @@ const defaultServices = "10.96.0.0/16"
 // options are what the flags say.
 type options struct {
 	dir, listen, kubeconfig string
+	etcd                    string
 	components              []string
 	runtime, node           string
 	services, pods          netip.Prefix
@@ -51,6 +52,7 @@ func parse(args []string, usage io.Writer) (*options, error) {
 	fs.StringVar(&o.dir, "dir", "", "directory for all state; empty: in memory, gone at the end")
 	fs.StringVar(&o.listen, "listen", "127.0.0.1:6443", "address of the API")
 	fs.StringVar(&o.kubeconfig, "kubeconfig", "", "where to write a kubeconfig (default: kubeconfig in the state directory);\nwithout the apiserver among the components: the kubeconfig to use")
+	fs.StringVar(&o.etcd, "etcd", "", "loopback address to serve the store at as etcd does; whoever reaches it reads and writes\neverything, secrets too (default: not served)")
 	components := fs.String("components", strings.Join(allComponents, ","), "what to run; the store comes with the apiserver")
 	fs.StringVar(&o.runtime, "runtime", "runc", "how containers run: runc, or process (no root needed, no isolation)")
 	fs.StringVar(&o.node, "node-name", "", "name of this node (default: the host's name)")
@@ -126,6 +128,9 @@ func (o *options) check(explicit map[string]bool) error {
 	if _, _, err := net.SplitHostPort(o.listen); err != nil {
 		return fmt.Errorf("-listen: %w; want address:port, as in 127.0.0.1:6443", err)
 	}
+	if err := o.checkEtcd(); err != nil {
+		return err
+	}
 	if wrong := validation.IsDNS1123Subdomain(o.node); o.node != "" && len(wrong) > 0 {
 		return fmt.Errorf("-node-name %q: %s", o.node, wrong[0])
 	}
@@ -136,6 +141,24 @@ func (o *options) check(explicit map[string]bool) error {
 		o.demo = false
 	}
 	return o.checkPrivileges(explicit)
+}
+
+// checkEtcd keeps an API that asks nobody who they are on this host.
+func (o *options) checkEtcd() error {
+	if o.etcd == "" {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(o.etcd)
+	if err != nil {
+		return fmt.Errorf("-etcd: %w; want address:port, as in 127.0.0.1:2379", err)
+	}
+	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
+		return fmt.Errorf("-etcd %s: this API asks nobody who they are: choose a loopback address, as 127.0.0.1:2379", o.etcd)
+	}
+	if !o.has(apiServer) {
+		return errors.New("-etcd: the store comes with the apiserver, which is not among -components")
+	}
+	return nil
 }
 
 func (o *options) checkPrivileges(explicit map[string]bool) error {

@@ -20,8 +20,11 @@ func TestMistakes(t *testing.T) {
 		"-service-cidr 10.0.0.0/16 -pod-cidr 10.0.0.0/24": "overlap: choose others",
 		"-registry-mirror a":                              "want host=URL",
 		"-registry-mirror a=ftp://b":                      "want host=URL",
-		"surplus":                                         `unexpected argument "surplus"`,
-		"-components apiserver -pod-cidr x":               "-pod-cidr",
+		"-etcd 127.0.0.1":                                 "-etcd",
+		"-etcd 0.0.0.0:2379":                              "choose a loopback address",
+		"-etcd 127.0.0.1:2379 -components scheduler -kubeconfig k": "not among -components",
+		"surplus":                           `unexpected argument "surplus"`,
+		"-components apiserver -pod-cidr x": "-pod-cidr",
 		"-components apiserver,scheduler -listen 127.0.0.1:0 more": "unexpected argument",
 	} {
 		if _, err := parse(strings.Fields(flags), io.Discard); err == nil || !strings.Contains(err.Error(), want) {
