@@ -123,7 +123,7 @@ func (n *tlsNetwork) Listen(address string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &tlsListener{network: n, Listener: inner, ready: make(chan net.Conn), slots: make(chan struct{}, maxHandshakes)}
+	l := &tlsListener{network: n, Listener: inner, ready: make(chan net.Conn)}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.wg.Go(l.run)
 	return l, nil
@@ -134,10 +134,12 @@ type tlsListener struct {
 	net.Listener
 	network *tlsNetwork
 	ready   chan net.Conn
-	slots   chan struct{} // a token for each handshake under way
 	ctx     context.Context
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
+
+	mu      sync.Mutex
+	shaking []net.Conn // the handshakes under way, oldest first
 }
 
 func (l *tlsListener) run() {
@@ -150,13 +152,28 @@ func (l *tlsListener) run() {
 			}
 			continue
 		}
-		select {
-		case l.slots <- struct{}{}:
-		case <-l.ctx.Done():
-			conn.Close()
-			return
-		}
+		l.begin(conn)
 		l.wg.Go(func() { l.shake(conn) })
+	}
+}
+
+// begin notes a handshake. When there are too many, the oldest ends: a member's takes milliseconds, so that
+// strangers who connect and keep silent cannot keep members out.
+func (l *tlsListener) begin(conn net.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.shaking) == maxHandshakes {
+		l.shaking[0].Close()
+		l.shaking = slices.Delete(l.shaking, 0, 1)
+	}
+	l.shaking = append(l.shaking, conn)
+}
+
+func (l *tlsListener) end(conn net.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := slices.Index(l.shaking, conn); i >= 0 {
+		l.shaking = slices.Delete(l.shaking, i, i+1)
 	}
 }
 
@@ -170,7 +187,7 @@ func (l *tlsListener) shake(conn net.Conn) {
 		err = secure.HandshakeContext(ctx)
 		cancel()
 	}
-	<-l.slots
+	l.end(conn)
 	if err != nil {
 		conn.Close()
 		l.network.cfg.Logger.Warn("a peer is refused", "from", conn.RemoteAddr().String(), "error", err)
