@@ -70,7 +70,7 @@ func (s *Server) applyNew(ctx context.Context, rq *request, a *applyConfiguratio
 	if err != nil {
 		return found{}, err
 	}
-	obj := body.(client.Object)
+	obj := body
 	if uid := obj.GetUID(); uid != "" {
 		return found{}, apierrors.NewConflict(rq.res.gr, rq.ref.Name,
 			fmt.Errorf("uid mismatch: the provided object specified uid %s, and no existing object was found", uid))

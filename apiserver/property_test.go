@@ -51,7 +51,7 @@ func owned(t *rapid.T, cm *corev1.ConfigMap, manager string) map[string]bool {
 			continue
 		}
 		var fields map[string]map[string]any
-		if err := json.Unmarshal(f.FieldsV1.Raw, &fields); err != nil {
+		if err := json.Unmarshal(f.FieldsV1.GetRawBytes(), &fields); err != nil {
 			t.Fatal(err)
 		}
 		for key := range fields["f:data"] {

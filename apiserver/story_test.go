@@ -327,7 +327,7 @@ func showManagers(obj client.Object) string {
 		if f.Subresource != "" {
 			who += "/" + f.Subresource
 		}
-		lines = append(lines, fmt.Sprintf("%s %s %s: %s", f.Operation, who, f.APIVersion, f.FieldsV1.Raw))
+		lines = append(lines, fmt.Sprintf("%s %s %s: %s", f.Operation, who, f.APIVersion, f.FieldsV1.GetRawString()))
 	}
 	sort.Strings(lines)
 	return strings.Join(lines, "\n")

@@ -65,7 +65,7 @@ func TestLeaseExpires(t *testing.T) {
 		if info, err := s.Lease(t.Context(), short); err != nil || info.Remaining != 1 || !slices.Equal(info.Keys, []string{"a", "b", "c"}) {
 			t.Fatalf("%+v, %v", info, err)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		b, err := w.Next(t.Context())
 		if err != nil || len(b.Events) != 3 || b.Events[0].Entry.Key != "a" || b.Events[2].Entry.Key != "c" {

@@ -69,7 +69,7 @@ func (n *Node) followCommits() {
 			RPCHeader: raft.RPCHeader{
 				ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(told.leader), Addr: []byte(told.address),
 			},
-			Term: told.term, Leader: []byte(told.address),
+			Term:         told.term,
 			PrevLogEntry: told.index, PrevLogTerm: told.term, LeaderCommitIndex: told.index,
 		})
 	}

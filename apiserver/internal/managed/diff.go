@@ -56,7 +56,6 @@ func (o operand) null() bool {
 // walker compares two values, field by field in the order in which sets of fields are written.
 type walker struct {
 	changed, removed writer
-	depth            int
 	path             []step
 }
 

@@ -38,7 +38,7 @@ func random(sample client.Object, seed int64) client.Object {
 		func(t *metav1.MicroTime, c randfill.Continue) {
 			*t = metav1.NewMicroTime(time.Unix(int64(c.Intn(3)), 0))
 		},
-		func(f *metav1.FieldsV1, c randfill.Continue) { f.Raw = []byte("{}") },
+		func(f *metav1.FieldsV1, c randfill.Continue) { f.SetRawString("{}") },
 		func(e *runtime.RawExtension, c randfill.Continue) { e.Raw = fmt.Appendf(nil, `{"a":%d}`, c.Intn(3)) },
 	).Fill(obj)
 	tame(reflect.ValueOf(obj).Elem(), rand.New(rand.NewSource(seed)))
@@ -103,7 +103,7 @@ func blended(obj, other client.Object, rnd *rand.Rand) client.Object {
 func untimed(fields []metav1.ManagedFieldsEntry) map[string]string {
 	out := map[string]string{}
 	for _, f := range fields {
-		out[fmt.Sprint(f.Manager, " ", f.Operation, " ", f.APIVersion, " ", f.FieldsType, " ", f.Subresource)] = string(f.FieldsV1.Raw)
+		out[fmt.Sprint(f.Manager, " ", f.Operation, " ", f.APIVersion, " ", f.FieldsType, " ", f.Subresource)] = f.FieldsV1.GetRawString()
 	}
 	return out
 }

@@ -1,7 +1,6 @@
 package managed
 
 import (
-	"bytes"
 	"cmp"
 	"reflect"
 	"slices"
@@ -45,7 +44,7 @@ func (m *Manager) quick(live, obj client.Object, manager string) (done bool) {
 // sameEntries tells that managed fields are those of live, as clients send them that do not touch them.
 func sameEntries(a, b []metav1.ManagedFieldsEntry) bool {
 	return slices.EqualFunc(a, b, func(x, y metav1.ManagedFieldsEntry) bool {
-		return x.FieldsV1 != nil && y.FieldsV1 != nil && bytes.Equal(x.FieldsV1.Raw, y.FieldsV1.Raw) &&
+		return x.FieldsV1 != nil && y.FieldsV1 != nil && x.FieldsV1.Equal(*y.FieldsV1) &&
 			x.Time.Equal(y.Time) && sameManager(&x, &y)
 	})
 }
@@ -83,12 +82,12 @@ func (m *Manager) change(entries []metav1.ManagedFieldsEntry, d difference, mana
 			return nil, false
 		}
 		if d.changed != nil && sameManager(e, &own) {
-			fields = join(e.FieldsV1.Raw, set, changed, removed)
+			fields = join(e.FieldsV1.GetRawBytes(), set, changed, removed)
 			continue
 		}
-		if left := without(e.FieldsV1.Raw, set, changed, removed); left != nil {
+		if left := without(e.FieldsV1.GetRawBytes(), set, changed, removed); left != nil {
 			kept := *e
-			kept.FieldsV1 = &metav1.FieldsV1{Raw: left}
+			kept.FieldsV1 = metav1.NewFieldsV1(string(left))
 			out = append(out, kept)
 		}
 	}
@@ -103,13 +102,14 @@ func (m *Manager) fieldsOf(e *metav1.ManagedFieldsEntry) (*fieldpath.Set, error)
 	if e.APIVersion != m.apiVersion || e.FieldsType != "FieldsV1" || e.FieldsV1 == nil {
 		return nil, errPlain
 	}
-	return m.sets.set(e.FieldsV1.Raw)
+	return m.sets.set(e.FieldsV1.GetRawBytes())
 }
 
 // stamp adds the entry of a write to others, and sorts them as Kubernetes does.
 func (m *Manager) stamp(others []metav1.ManagedFieldsEntry, own metav1.ManagedFieldsEntry, fields []byte) []metav1.ManagedFieldsEntry {
 	now := metav1.NewTime(time.Now().UTC().Truncate(time.Second))
-	own.Time, own.FieldsV1 = &now, &metav1.FieldsV1{Raw: fields}
+	own.Time, own.FieldsV1 = &now, &metav1.FieldsV1{}
+	own.FieldsV1.SetRawBytes(fields)
 	out := append(others, own)
 	slices.SortFunc(out, func(a, b metav1.ManagedFieldsEntry) int {
 		return cmp.Or(cmp.Compare(a.Operation, b.Operation), cmp.Compare(seconds(a.Time), seconds(b.Time)),

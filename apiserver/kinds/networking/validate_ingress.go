@@ -6,8 +6,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
-	pathvalidation "k8s.io/apimachinery/pkg/api/validation/path"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	netutils "k8s.io/utils/net"
@@ -178,7 +178,7 @@ func typedReference(l *check.List, path *field.Path, group *string, kind, name s
 			l.Required(path.Child(f.field), "")
 			continue
 		}
-		l.Messages(path.Child(f.field), f.value, pathvalidation.IsValidPathSegmentName(f.value))
+		l.Messages(path.Child(f.field), f.value, content.IsPathSegmentName(f.value))
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/kinds/internal/fill"
@@ -25,7 +25,7 @@ func newKind(kind, resource, singular string) apiserver.Kind {
 		Resource:         resource,
 		Singular:         singular,
 		UpdateCreates:    true,
-		NameIsValid:      func(name string, _ bool) []string { return path.IsValidPathSegmentName(name) },
+		NameIsValid:      func(name string, _ bool) []string { return content.IsPathSegmentName(name) },
 	}
 }
 

@@ -2,8 +2,8 @@ package rbac
 
 import (
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
-	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -109,7 +109,7 @@ func roleRef(l *check.List, r rbacv1.RoleRef, kinds ...string) {
 		l.Required(p.Child("name"), "")
 		return
 	}
-	l.Messages(p.Child("name"), r.Name, path.IsValidPathSegmentName(r.Name))
+	l.Messages(p.Child("name"), r.Name, content.IsPathSegmentName(r.Name))
 }
 
 func subjects(l *check.List, list []rbacv1.Subject, namespaced bool) {

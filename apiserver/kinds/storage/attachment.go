@@ -70,6 +70,7 @@ func attacher(l *check.List, path *field.Path, name string) {
 	if utf8.RuneCountInString(name) > validation.DNS1123LabelMaxLength {
 		l.Add(field.TooLongCharacters(path, "", validation.DNS1123LabelMaxLength))
 	}
+	//lint:ignore SA1019 Kubernetes takes capitals in the names of drivers, and so must we.
 	l.Messages(path, name, content.IsDNS1123SubdomainCaseless(name))
 }
 
