@@ -3,8 +3,8 @@
 //
 // # The packages
 //
-//   - store: a revisioned key-value store with transactions and watches, in memory. store/raft makes it
-//     durable and replicated.
+//   - store: a revisioned key-value store with transactions, watches and leases, in memory. store/raft makes
+//     it durable and replicated; store/etcdapi serves it as etcd does; store/metrics has its figures.
 //   - apiserver: the Kubernetes API over a store. apiserver/kinds has the table of kinds, apiserver/pki
 //     the certificates, apiserver/openapi the schema.
 //   - apiserver/client: the contract at which all components meet, seven verbs on apimachinery types. A

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/inboard/inboard/store"
 	"github.com/inboard/inboard/store/raft"
@@ -43,4 +44,43 @@ func Example() {
 	// Output:
 	// true
 	// v at revision 2, <nil>
+}
+
+// Three nodes in one process, over mutual TLS. What one takes, the others have.
+func Example_cluster() {
+	dir, err := os.MkdirTemp("", "cluster")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	ctx := context.Background()
+	network := exampleNetwork() // raft.TLS, with certificates for 127.0.0.1
+	members := []raft.Member{{ID: "a", Address: "127.0.0.1:24001"}, {ID: "b", Address: "127.0.0.1:24002"}, {ID: "c", Address: "127.0.0.1:24003"}}
+
+	nodes := map[string]*raft.Node{}
+	for _, m := range members {
+		n, err := raft.Open(raft.Config{
+			Dir: filepath.Join(dir, m.ID), ID: m.ID, Address: m.Address, Members: members, Network: network,
+		})
+		if err != nil {
+			panic(err)
+		}
+		defer n.Close()
+		nodes[m.ID] = n
+	}
+	if err := nodes["a"].Ready(ctx); err != nil {
+		panic(err)
+	}
+	if _, err := nodes["a"].Store().Txn(ctx, store.Txn{Then: []store.Op{store.OpPut("k", []byte("v"))}}); err != nil {
+		panic(err)
+	}
+	if err := nodes["c"].Ready(ctx); err != nil {
+		panic(err)
+	}
+	r, err := nodes["c"].Store().Range(ctx, store.Range{Key: "k", Linearizable: true})
+	fmt.Printf("%s, %v\n", r.Entries[0].Value, err)
+	fmt.Println(len(nodes["b"].Members()), "members")
+	// Output:
+	// v, <nil>
+	// 3 members
 }

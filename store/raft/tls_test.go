@@ -21,6 +21,32 @@ import (
 	"github.com/inboard/inboard/store/raft"
 )
 
+// exampleNetwork is a network with certificates of an authority made for it.
+func exampleNetwork() raft.Network {
+	var t quiet
+	a := newAuthority(&t)
+	cert, key := a.member("member")
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		panic(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(a.cert)
+	n, err := raft.TLS(raft.TLSConfig{
+		Certificate: func() (*tls.Certificate, error) { return &pair, nil },
+		Authorities: func() (*x509.CertPool, error) { return pool, nil },
+	})
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
+// quiet is what an example has instead of a test.
+type quiet struct{ testing.TB }
+
+func (*quiet) Fatal(args ...any) { panic(args) }
+
 // authority signs certificates of members.
 type authority struct {
 	t    testing.TB
