@@ -55,7 +55,10 @@ func Example_cluster() {
 	defer os.RemoveAll(dir)
 	ctx := context.Background()
 	network := exampleNetwork() // raft.TLS, with certificates for 127.0.0.1
-	members := []raft.Member{{ID: "a", Address: "127.0.0.1:24001"}, {ID: "b", Address: "127.0.0.1:24002"}, {ID: "c", Address: "127.0.0.1:24003"}}
+	var members []raft.Member
+	for _, id := range []string{"a", "b", "c"} {
+		members = append(members, raft.Member{ID: id, Address: freeAddress(exampleT{})})
+	}
 
 	nodes := map[string]*raft.Node{}
 	for _, m := range members {

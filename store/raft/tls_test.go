@@ -23,8 +23,7 @@ import (
 
 // exampleNetwork is a network with certificates of an authority made for it.
 func exampleNetwork() raft.Network {
-	var t quiet
-	a := newAuthority(&t)
+	a := newAuthority(exampleT{})
 	cert, key := a.member("member")
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
@@ -42,10 +41,10 @@ func exampleNetwork() raft.Network {
 	return n
 }
 
-// quiet is what an example has instead of a test.
-type quiet struct{ testing.TB }
+// exampleT is what an example has instead of a test.
+type exampleT struct{ testing.TB }
 
-func (*quiet) Fatal(args ...any) { panic(args) }
+func (exampleT) Fatal(args ...any) { panic(args) }
 
 // authority signs certificates of members.
 type authority struct {
