@@ -52,6 +52,7 @@ type Config struct {
 type hooks struct {
 	transport func(innerTransport) innerTransport
 	files     types.VFS // the log's; by default the disk's
+	stable    func(raft.StableStore) raft.StableStore
 }
 
 func (c Config) withDefaults() (Config, error) {

@@ -1,6 +1,12 @@
 package raft
 
-import "github.com/hashicorp/raft-wal/types"
+import (
+	"github.com/hashicorp/raft"
+	"github.com/hashicorp/raft-wal/types"
+)
 
 // SetFiles gives the log another file system.
 func (c *Config) SetFiles(files types.VFS) { c.hooks.files = files }
+
+// SetStable puts something between raft and where it keeps its term and vote.
+func (c *Config) SetStable(wrap func(raft.StableStore) raft.StableStore) { c.hooks.stable = wrap }

@@ -251,7 +251,11 @@ func (n *Node) start() error {
 	n.log.last.Store(last)
 	n.log.grown = n.commits.check
 	rc := n.cfg.raft(&logAdapter{to: n.cfg.Logger})
-	r, err := raft.NewRaft(rc, n.fsm, &n.log, n.log.WAL, n.snapshots, n.transport)
+	stable := raft.StableStore(n.log.WAL)
+	if n.cfg.hooks.stable != nil {
+		stable = n.cfg.hooks.stable(stable)
+	}
+	r, err := raft.NewRaft(rc, n.fsm, &n.log, guardedStable{stable, n.log.fail}, n.snapshots, n.transport)
 	if err != nil {
 		return fmt.Errorf("raft: open the store in %s: %w", n.cfg.Dir, err)
 	}
