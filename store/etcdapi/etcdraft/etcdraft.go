@@ -4,6 +4,7 @@ package etcdraft
 import (
 	"context"
 	"errors"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
@@ -39,7 +40,13 @@ func (c cluster) Remove(ctx context.Context, name string) error {
 	return status(c.node.RemoveMember(ctx, name))
 }
 
+// promotePatience is how long Promote waits for a learner that is about to catch up. etcd's clients wait for
+// five seconds, and are to hear the reason.
+const promotePatience = 2 * time.Second
+
 func (c cluster) Promote(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, promotePatience)
+	defer cancel()
 	return status(c.node.PromoteMember(ctx, name))
 }
 
