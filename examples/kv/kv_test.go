@@ -102,12 +102,30 @@ func TestNodes(t *testing.T) {
 		if err != nil || len(list.Members) != 3 || len(list.Members[0].ClientURLs) != 1 {
 			t.Errorf("life %d: members %v, %v", life, list, err)
 		}
+		moveLeader(call, t, c, list.GetMembers())
 		cancel()
 		c.close()
 		stop()
 		if err := <-ended; err != nil {
 			t.Errorf("life %d: %v", life, err)
 		}
+	}
+}
+
+// moveLeader hands leadership to another member, and sees it there.
+func moveLeader(ctx context.Context, t *testing.T, c *clients, members []*pb.Member) {
+	from, err := c.leader(ctx, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range members {
+		if m.Name == nodeName(from%3+1) {
+			_, err = pb.NewMaintenanceClient(c.conns[from-1]).MoveLeader(ctx, &pb.MoveLeaderRequest{TargetID: m.ID})
+		}
+	}
+	to, failed := c.leader(ctx, time.Minute)
+	if err != nil || failed != nil || to != from%3+1 {
+		t.Errorf("leadership went from node%d to node%d: %v, %v", from, to, err, failed)
 	}
 }
 
