@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ const electionTimeout = 250 * time.Millisecond
 type cluster struct {
 	t       testing.TB
 	net     *faultyNet
+	lossy   atomic.Bool // raft's messages get lost, and come twice
 	members []*clusterMember
 }
 
@@ -66,6 +68,9 @@ func (c *cluster) open(i int, voters []raft.Member) {
 		ElectionTimeout: electionTimeout, SnapshotEntries: 150, SegmentBytes: 64 << 10, Logger: chaosLogger(m.id),
 	}
 	cfg.SetFiles(m.disk)
+	if i%2 == 0 { // the others keep raft's pipelines
+		cfg.SetTransport(func(t raft.Transport) raft.Transport { return messages{t, &c.lossy} })
+	}
 	n, err := raft.Open(cfg)
 	if err != nil {
 		c.t.Errorf("open %s: %v", m.id, err)

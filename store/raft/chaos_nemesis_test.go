@@ -60,6 +60,10 @@ var faults = []fault{
 			}
 		}
 	}},
+	{"lose and double messages", func(c *cluster, _ *rand.Rand) func() {
+		c.lossy.Store(true)
+		return func() { c.lossy.Store(false) }
+	}},
 	{"replace a member", replaceMember},
 	{"hand over", func(c *cluster, rnd *rand.Rand) func() {
 		if n := c.members[c.leader(0)].get(); n != nil {

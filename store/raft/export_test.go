@@ -10,3 +10,9 @@ func (c *Config) SetFiles(files types.VFS) { c.hooks.files = files }
 
 // SetStable puts something between raft and where it keeps its term and vote.
 func (c *Config) SetStable(wrap func(raft.StableStore) raft.StableStore) { c.hooks.stable = wrap }
+
+// Transport carries raft's messages.
+type Transport = innerTransport
+
+// SetTransport puts something between raft and what carries its messages.
+func (c *Config) SetTransport(wrap func(Transport) Transport) { c.hooks.transport = wrap }
