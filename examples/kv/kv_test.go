@@ -13,6 +13,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.uber.org/goleak"
+	"google.golang.org/grpc"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -77,6 +78,7 @@ func freePorts(t *testing.T, n int) string {
 // Three nodes in this process: what one takes, another has; after a restart it is still there.
 func TestNodes(t *testing.T) {
 	o := &options{nodes: 3, dir: t.TempDir(), etcd: freePorts(t, 3), peers: freePorts(t, 3)}
+	up := grpc.WaitForReady(true) // two nodes make a leader: the third may not serve yet
 	for life := range 2 {
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
@@ -90,15 +92,15 @@ func TestNodes(t *testing.T) {
 		}
 		call, cancel := context.WithTimeout(ctx, time.Minute)
 		if life == 0 {
-			if _, err := pb.NewKVClient(c.conns[0]).Put(call, &pb.PutRequest{Key: []byte("k"), Value: []byte("v")}); err != nil {
+			if _, err := pb.NewKVClient(c.conns[0]).Put(call, &pb.PutRequest{Key: []byte("k"), Value: []byte("v")}, up); err != nil {
 				t.Fatal(err)
 			}
 		}
-		r, err := pb.NewKVClient(c.conns[2]).Range(call, &pb.RangeRequest{Key: []byte("k")})
+		r, err := pb.NewKVClient(c.conns[2]).Range(call, &pb.RangeRequest{Key: []byte("k")}, up)
 		if err != nil || len(r.Kvs) != 1 || string(r.Kvs[0].Value) != "v" {
 			t.Errorf("life %d: node3 reads %v, %v", life, r, err)
 		}
-		list, err := pb.NewClusterClient(c.conns[1]).MemberList(call, &pb.MemberListRequest{})
+		list, err := pb.NewClusterClient(c.conns[1]).MemberList(call, &pb.MemberListRequest{}, up)
 		if err != nil || len(list.Members) != 3 || len(list.Members[0].ClientURLs) != 1 {
 			t.Errorf("life %d: members %v, %v", life, list, err)
 		}
@@ -120,7 +122,7 @@ func moveLeader(ctx context.Context, t *testing.T, c *clients, members []*pb.Mem
 	}
 	for _, m := range members {
 		if m.Name == nodeName(from%3+1) {
-			_, err = pb.NewMaintenanceClient(c.conns[from-1]).MoveLeader(ctx, &pb.MoveLeaderRequest{TargetID: m.ID})
+			_, err = pb.NewMaintenanceClient(c.conns[from-1]).MoveLeader(ctx, &pb.MoveLeaderRequest{TargetID: m.ID}, grpc.WaitForReady(true))
 		}
 	}
 	to, failed := c.leader(ctx, time.Minute)
