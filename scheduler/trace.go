@@ -20,8 +20,11 @@ type Trace struct {
 // NodeTrace is what the plugins say about one node.
 type NodeTrace struct {
 	Node string
-	// Refused, when not nil, is why the pod can't be there; there are no scores then.
+	// Refused, when not nil, is why the pod can't be there; there are no scores then. It is the first
+	// filter's refusal, which is the one that counts.
 	Refused *Verdict
+	// Also are the refusals of the filters after that: what would still be in the way without it.
+	Also []Verdict
 	// Scores are the weighted scores, in the order of the plugins. A plugin that had no
 	// preference for this pod is left out.
 	Scores []PluginScore
@@ -52,28 +55,53 @@ func (p *Profile) Explain(s *Snapshot, pod *PodInfo) (_ *Trace, err error) {
 	if t.PreFilter, err = r.admit(); err != nil || t.PreFilter != nil {
 		return t, err
 	}
-	if err := r.filterAll(); err != nil {
+	also := map[*NodeInfo][]Verdict{}
+	if err := r.filterAll(also); err != nil {
 		return nil, err
 	}
-	return t, r.trace(t)
+	return t, r.trace(t, also)
 }
 
-// filterAll asks about every node that is not ruled out by its name.
-func (r *run) filterAll() error {
+// filterAll asks about every node that is not ruled out by its name, and those that a filter refuses every
+// later filter, too.
+func (r *run) filterAll(also map[*NodeInfo][]Verdict) error {
 	r.point = "Filter"
 	for n := range r.Snapshot.Nodes() {
 		if r.restricted && !slices.Contains(r.only, n.Node.Name) {
 			r.refusals = append(r.refusals, refusal{n, strings.Join(r.restrictedBy, ","), r.absent()})
 			continue
 		}
+		before := len(r.refusals)
 		if err := r.check(n); err != nil {
 			return err
+		}
+		if len(r.refusals) > before {
+			also[n] = r.checkAfter(n, r.refusals[before].plugin)
 		}
 	}
 	return nil
 }
 
-func (r *run) trace(t *Trace) error {
+// checkAfter returns the refusals of a node by the filters that come after the named one. Their errors don't
+// count: no placement would ask them.
+func (r *run) checkAfter(n *NodeInfo, plugin string) (out []Verdict) {
+	after := false
+	for i := range r.filters {
+		st := &r.filters[i]
+		if !after || r.skip[st.slot] {
+			after = after || st.name == plugin
+			continue
+		}
+		r.at = st.name
+		status := st.plugin.Filter(&r.Cycle, r.states[st.slot], n)
+		if status != nil && status.Code != Error {
+			out = append(out, Verdict{Node: n.Node.Name, Plugin: st.name, Status: status})
+		}
+	}
+	return out
+}
+
+func (r *run) trace(t *Trace, also map[*NodeInfo][]Verdict) error {
 	byNode := make(map[*NodeInfo]*NodeTrace, r.Snapshot.Len())
 	t.Nodes = make([]NodeTrace, 0, r.Snapshot.Len())
 	for n := range r.Snapshot.Nodes() {
@@ -82,6 +110,7 @@ func (r *run) trace(t *Trace) error {
 	}
 	for _, x := range r.refusals {
 		byNode[x.node].Refused = &Verdict{Node: x.node.Node.Name, Plugin: x.plugin, Status: x.status}
+		byNode[x.node].Also = also[x.node]
 	}
 	for i := range r.scorers {
 		s := &r.scorers[i]
@@ -111,6 +140,9 @@ func (t *Trace) Write(w io.Writer) error {
 		n := &t.Nodes[i]
 		if n.Refused != nil {
 			fmt.Fprintf(tw, "%s\trefused by %s\t%s\n", n.Node, n.Refused.Plugin, strings.Join(n.Refused.Status.Reasons, ", "))
+			for _, v := range n.Also {
+				fmt.Fprintf(tw, "\tand by %s\t%s\n", v.Plugin, strings.Join(v.Status.Reasons, ", "))
+			}
 			continue
 		}
 		var parts []string
