@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -236,6 +237,7 @@ func nodeDiffers(a, b *corev1.Node) bool {
 	if !reflect.DeepEqual(a.Labels, b.Labels) || !reflect.DeepEqual(a.Annotations, b.Annotations) ||
 		!equality.Semantic.DeepEqual(a.Spec, b.Spec) ||
 		!equality.Semantic.DeepEqual(a.Status.Allocatable, b.Status.Allocatable) ||
+		!slices.Equal(a.Status.DeclaredFeatures, b.Status.DeclaredFeatures) ||
 		len(a.Status.Conditions) != len(b.Status.Conditions) {
 		return true
 	}

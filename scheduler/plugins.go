@@ -13,6 +13,8 @@ const (
 	NameImageLocality      = "ImageLocality"
 	NamePodTopologySpread  = "PodTopologySpread"
 	NameInterPodAffinity   = "InterPodAffinity"
+
+	NameNodeDeclaredFeatures = "NodeDeclaredFeatures"
 )
 
 // DefaultPlugins returns new values of all built-in plugins in Kubernetes' order and with its default
@@ -31,6 +33,7 @@ func DefaultPlugins() []WeightedPlugin {
 		{Plugin: InterPodAffinity{}, Weight: 2},
 		{Plugin: BalancedAllocation{}, Weight: 1},
 		{Plugin: ImageLocality{}, Weight: 1},
+		{Plugin: NodeDeclaredFeatures{}},
 	}
 }
 

@@ -166,6 +166,8 @@ func parseNode(t testing.TB, fields []string) *corev1.Node {
 			n.Spec.Unschedulable = true
 		case k == "taint":
 			n.Spec.Taints = append(n.Spec.Taints, parseTaint(t, v))
+		case k == "feature":
+			n.Status.DeclaredFeatures = append(n.Status.DeclaredFeatures, v)
 		case k == "zone":
 			n.Labels[corev1.LabelTopologyZone] = v
 		case k == "image":

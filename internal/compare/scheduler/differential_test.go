@@ -41,6 +41,7 @@ func TestSameDecisions(t *testing.T) {
 	for _, name := range []string{
 		scheduler.NameNodeUnschedulable, scheduler.NameTaintToleration, scheduler.NameNodeAffinity, scheduler.NameNodePorts,
 		scheduler.NameNodeResourcesFit, scheduler.NamePodTopologySpread, scheduler.NameInterPodAffinity,
+		scheduler.NameNodeDeclaredFeatures,
 	} {
 		if covered[name] == 0 {
 			t.Errorf("%s refused nothing", name)

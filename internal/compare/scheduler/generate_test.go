@@ -47,6 +47,11 @@ func (g gen) node(name string) *corev1.Node {
 		n.Status.Images = append(n.Status.Images, corev1.ContainerImage{
 			Names: []string{pick(g, "web:latest", "db:v1", "registry.example/web:latest")}, SizeBytes: int64(g.IntN(2000)) << 20})
 	}
+	for _, f := range []string{"RestartAllContainersOnContainerExits", "UserNamespacesHostNetworkSupport", "VolumeBindMountOptions"} {
+		if g.chance(70) {
+			n.Status.DeclaredFeatures = append(n.Status.DeclaredFeatures, f)
+		}
+	}
 	return n
 }
 
@@ -107,11 +112,25 @@ func (g gen) pod(name string) *corev1.Pod {
 	if g.chance(15) {
 		p.Spec.NodeSelector = map[string]string{"disk": pick(g, "ssd", "hdd")}
 	}
+	g.needFeatures(&p.Spec)
 	p.Spec.Affinity = g.affinity()
 	for range pick(g, 0, 0, 0, 1, 2) {
 		p.Spec.TopologySpreadConstraints = append(p.Spec.TopologySpreadConstraints, g.spread())
 	}
 	return p
+}
+
+// needFeatures makes some pods use what only kubelets that declare it can do.
+func (g gen) needFeatures(s *corev1.PodSpec) {
+	if g.chance(5) {
+		s.HostNetwork, s.HostUsers = true, new(g.chance(20))
+	}
+	if g.chance(5) {
+		s.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "v", MountPath: "/v", BindMountOptions: []string{"noexec"}}}
+	}
+	if g.chance(5) {
+		s.Containers[0].RestartPolicyRules = []corev1.ContainerRestartRule{{Action: corev1.ContainerRestartRuleActionRestartAllContainers}}
+	}
 }
 
 func (g gen) toleration() corev1.Toleration {

@@ -22,6 +22,7 @@ import (
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/imagelocality"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/interpodaffinity"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/nodeaffinity"
+	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/nodedeclaredfeatures"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/nodename"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/nodeports"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/noderesources"
@@ -58,6 +59,7 @@ func newUpstream(t testing.TB) *upstream {
 		podtopologyspread.Name:               frameworkruntime.FactoryAdapter(fts, podtopologyspread.New),
 		interpodaffinity.Name:                frameworkruntime.FactoryAdapter(fts, interpodaffinity.New),
 		imagelocality.Name:                   imagelocality.New,
+		nodedeclaredfeatures.Name:            frameworkruntime.FactoryAdapter(fts, nodedeclaredfeatures.New),
 	}}
 	u.client = fake.NewClientset()
 	u.informers = informers.NewSharedInformerFactory(u.client, 0)
