@@ -29,10 +29,8 @@ type NodeInfo struct {
 	ports []HostPort
 	// images has the size in bytes of each image that the node reports to have.
 	images map[string]int64
-	// withAffinity are the pods that have rules about other pods.
-	withAffinity []*PodInfo
-	// wishes counts those of them whose rules count in scores.
-	wishes int
+	// place is where the node stands in the snapshot.
+	place int
 }
 
 func newNodeInfo(node *corev1.Node) *NodeInfo {
@@ -84,14 +82,13 @@ func (n *NodeInfo) with(p *PodInfo) *NodeInfo {
 	if len(p.Ports) > 0 {
 		c.ports = appended(n.ports, p.Ports...)
 	}
-	if p.hasAffinity() {
-		c.withAffinity = appended(n.withAffinity, p)
-	}
-	if p.hasWishes() {
-		c.wishes++
-	}
 	c.rebalance()
 	return &c
+}
+
+// find returns where the pod with the key stands in Pods, or -1.
+func (n *NodeInfo) find(key string) int {
+	return slices.IndexFunc(n.Pods, func(p *PodInfo) bool { return p.Key == key })
 }
 
 // appended copies, because the array behind s may be part of an older snapshot.
@@ -99,28 +96,31 @@ func appended[T any](s []T, x ...T) []T {
 	return append(append(make([]T, 0, len(s)+len(x)), s...), x...)
 }
 
-// without returns the node without the pod that has the key, and nil when there is no such pod.
-func (n *NodeInfo) without(key string) *NodeInfo {
-	i := slices.IndexFunc(n.Pods, func(p *PodInfo) bool { return p.Key == key })
-	if i < 0 {
-		return nil
-	}
+// without returns the node without its pod i.
+func (n *NodeInfo) without(i int) *NodeInfo {
 	c := *n
 	c.Pods = slices.Concat(n.Pods[:i], n.Pods[i+1:])
-	c.Requested, c.NonZeroRequested, c.ports, c.withAffinity, c.wishes = Resource{}, Resource{}, nil, nil, 0
+	c.Requested, c.NonZeroRequested, c.ports = Resource{}, Resource{}, nil
 	// The sums are made anew: sums that stop at the largest number can't be taken apart.
 	for _, p := range c.Pods {
 		c.Requested = c.Requested.Add(p.Requests)
 		c.NonZeroRequested = c.NonZeroRequested.Add(p.NonZeroRequests)
 		c.ports = append(c.ports, p.Ports...)
-		if p.hasAffinity() {
-			c.withAffinity = append(c.withAffinity, p)
-		}
-		if p.hasWishes() {
-			c.wishes++
-		}
 	}
 	c.rebalance()
+	return &c
+}
+
+// replacing returns the node with another state of its pod i. When it asks for the same as before, which
+// is the rule, no sum changes.
+func (n *NodeInfo) replacing(i int, p *PodInfo) *NodeInfo {
+	old := n.Pods[i]
+	if !sameRequests(&old.Requests, &p.Requests) || !sameRequests(&old.NonZeroRequests, &p.NonZeroRequests) || !slices.Equal(old.Ports, p.Ports) {
+		return n.without(i).with(p)
+	}
+	c := *n
+	c.Pods = slices.Clone(n.Pods)
+	c.Pods[i] = p
 	return &c
 }
 

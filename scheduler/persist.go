@@ -70,95 +70,140 @@ func (v *vector[T]) all() iter.Seq[T] {
 	}
 }
 
-const shardCount = 128
+const tableWidth = 64
 
-// table is a persistent map from strings: a change copies one of its shards. 128 shards keep that
-// copy at about 40 entries for 5,000 nodes.
+// table is a persistent map from strings, a hash table in two levels of 64: a change copies both and
+// one bucket. A hundred thousand entries make buckets of about 25.
 type table[V any] struct {
-	shards *shards[V]
-	n      int
+	top *tableTop[V]
+	n   int
 }
 
-type shards[V any] struct {
+type tableTop[V any] struct {
 	owner *edit
-	m     [shardCount]*shard[V]
+	rows  [tableWidth]*tableRow[V]
 }
 
-type shard[V any] struct {
-	owner *edit
-	m     map[string]V
+type tableRow[V any] struct {
+	owner   *edit
+	buckets [tableWidth]*bucket[V]
 }
 
-// shardOf is FNV-1a: unlike the runtime's map hash it is the same in every process.
-func shardOf(key string) int {
+type bucket[V any] struct {
+	owner   *edit
+	entries []tableEntry[V]
+}
+
+type tableEntry[V any] struct {
+	hash  uint32
+	key   string
+	value V
+}
+
+// hashOf is FNV-1a: unlike the runtime's map hash it is the same in every process.
+func hashOf(key string) uint32 {
 	h := uint32(2166136261)
 	for i := 0; i < len(key); i++ {
 		h = (h ^ uint32(key[i])) * 16777619
 	}
-	return int((h ^ h>>16) % shardCount)
+	return h ^ h>>15
 }
 
-func (t *table[V]) get(key string) (V, bool) {
-	var zero V
-	if t.shards == nil {
-		return zero, false
+func (b *bucket[V]) find(h uint32, key string) int {
+	for i := range b.entries {
+		if e := &b.entries[i]; e.hash == h && e.key == key {
+			return i
+		}
 	}
-	s := t.shards.m[shardOf(key)]
-	if s == nil {
-		return zero, false
+	return -1
+}
+
+func (t *table[V]) get(key string) (v V, ok bool) {
+	if t.n == 0 {
+		return v, false
 	}
-	v, ok := s.m[key]
-	return v, ok
+	h := hashOf(key)
+	row := t.top.rows[h%tableWidth]
+	if row == nil {
+		return v, false
+	}
+	b := row.buckets[h/tableWidth%tableWidth]
+	if b == nil {
+		return v, false
+	}
+	if i := b.find(h, key); i >= 0 {
+		return b.entries[i].value, true
+	}
+	return v, false
 }
 
 func (t *table[V]) put(e *edit, key string, v V) {
-	s := t.own(e, key)
-	if _, ok := s.m[key]; !ok {
-		t.n++
+	h := hashOf(key)
+	b := t.own(e, h)
+	if i := b.find(h, key); i >= 0 {
+		b.entries[i].value = v
+		return
 	}
-	s.m[key] = v
+	b.entries = append(b.entries, tableEntry[V]{h, key, v})
+	t.n++
 }
 
 func (t *table[V]) remove(e *edit, key string) {
 	if _, ok := t.get(key); !ok {
 		return
 	}
-	delete(t.own(e, key).m, key)
+	h := hashOf(key)
+	b := t.own(e, h)
+	i, last := b.find(h, key), len(b.entries)-1
+	b.entries[i] = b.entries[last]
+	b.entries[last] = tableEntry[V]{}
+	b.entries = b.entries[:last]
 	t.n--
 }
 
-func (t *table[V]) own(e *edit, key string) *shard[V] {
-	if t.shards == nil {
-		t.shards = &shards[V]{owner: e}
-	} else if t.shards.owner != e {
-		t.shards = &shards[V]{owner: e, m: t.shards.m}
+// own returns the bucket of a hash for change in place.
+func (t *table[V]) own(e *edit, h uint32) *bucket[V] {
+	switch {
+	case t.top == nil:
+		t.top = &tableTop[V]{owner: e}
+	case t.top.owner != e:
+		t.top = &tableTop[V]{owner: e, rows: t.top.rows}
 	}
-	at := &t.shards.m[shardOf(key)]
-	if *at != nil && (*at).owner == e {
-		return *at
+	row := &t.top.rows[h%tableWidth]
+	switch {
+	case *row == nil:
+		*row = &tableRow[V]{owner: e}
+	case (*row).owner != e:
+		*row = &tableRow[V]{owner: e, buckets: (*row).buckets}
 	}
-	c := &shard[V]{owner: e, m: map[string]V{}}
-	if *at != nil {
-		for k, v := range (*at).m {
-			c.m[k] = v
-		}
+	at := &(*row).buckets[h/tableWidth%tableWidth]
+	switch {
+	case *at == nil:
+		*at = &bucket[V]{owner: e}
+	case (*at).owner != e:
+		old := (*at).entries
+		*at = &bucket[V]{owner: e, entries: append(make([]tableEntry[V], 0, len(old)+1), old...)}
 	}
-	*at = c
-	return c
+	return *at
 }
 
 func (t *table[V]) all() iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
-		if t.shards == nil {
+		if t.top == nil {
 			return
 		}
-		for _, s := range t.shards.m {
-			if s == nil {
+		for _, row := range t.top.rows {
+			if row == nil {
 				continue
 			}
-			for k, v := range s.m {
-				if !yield(k, v) {
-					return
+			for _, b := range row.buckets {
+				if b == nil {
+					continue
+				}
+				for i := range b.entries {
+					if !yield(b.entries[i].key, b.entries[i].value) {
+						return
+					}
 				}
 			}
 		}

@@ -2,8 +2,7 @@ package scheduler
 
 import (
 	"math"
-
-	corev1 "k8s.io/api/core/v1"
+	"slices"
 )
 
 // InterPodAffinity keeps pods near or away from other pods, by required and preferred affinity and
@@ -17,23 +16,57 @@ var (
 	refusePodAntiAffinity      = NewStatus(Unschedulable, "node(s) didn't match pod anti-affinity rules")
 )
 
-// domain is one value of a topology key.
-type domain struct{ key, value string }
+// domainSet is some domains of a topology key.
+type domainSet struct {
+	key string
+	*axis
+	bits []uint64
+}
 
-// domains counts something by domain.
-type domains map[domain]int64
+func (d *domainSet) has(n *NodeInfo) bool {
+	i := d.domains[n.place]
+	return i != noDomain && d.bits[i/64]&(1<<(i%64)) != 0
+}
 
-func (d domains) add(n *corev1.Node, key string, by int64) {
-	if v, ok := n.Labels[key]; ok {
-		d[domain{key, v}] += by
+// domainSets are sets for some topology keys, each made when its first domain is added.
+type domainSets []domainSet
+
+func (ds domainSets) find(key string) *domainSet {
+	for i := range ds {
+		if ds[i].key == key {
+			return &ds[i]
+		}
+	}
+	return nil
+}
+
+// add adds the domains in which a group has pods.
+func (ds *domainSets) add(s *Snapshot, key string, g *group) {
+	d := ds.find(key)
+	if d == nil {
+		d = &domainSet{key: key, axis: s.axis(key)}
+	}
+	for place := range g.nodes.all() {
+		i := d.domains[place]
+		if i == noDomain {
+			continue
+		}
+		if d.bits == nil {
+			d.bits = make([]uint64, (len(d.nodes)+63)/64)
+			*ds = append(*ds, *d)
+			d = &(*ds)[len(*ds)-1]
+		}
+		d.bits[i/64] |= 1 << (i % 64)
 	}
 }
 
 type affinityState struct {
-	// existing counts, by domain, the required anti-affinity rules of pods there that are about
-	// the incoming pod; near counts pods that match all its required affinity rules, away those
-	// that match one of its required anti-affinity rules.
-	existing, near, away domains
+	// existing are the domains of pods there that have a required anti-affinity rule about the
+	// incoming pod; near those of pods that match all its required affinity rules, away those of
+	// pods that match one of its required anti-affinity rules.
+	existing, near, away domainSets
+	// axes has, for each required affinity rule, the domains of its topology key.
+	axes []*axis
 	// self tells that the pod itself matches all its required affinity rules.
 	self bool
 }
@@ -43,98 +76,92 @@ func (InterPodAffinity) Name() string { return NameInterPodAffinity }
 
 // PreFilter implements PreFilterPlugin.
 func (InterPodAffinity) PreFilter(c *Cycle) (PreFilterResult, *Status) {
-	p := c.Pod
+	p, s := c.Pod, c.Snapshot
 	own := len(p.affinity)+len(p.antiAffinity) > 0
-	if !own && c.Snapshot.affine == 0 {
+	if !own && s.groups.avoiding.n == 0 {
 		return PreFilterResult{Skip: true}, nil
 	}
-	st := &affinityState{existing: domains{}, near: domains{}, away: domains{}}
-	for n := range c.Snapshot.Nodes() {
-		if c.Snapshot.affine > 0 {
-			st.countExisting(c, n)
-		}
-		if own {
-			st.countOwn(c, n)
+	st := &affinityState{}
+	for _, number := range s.groups.about(&s.groups.avoiding, p.kind.labels) {
+		g := s.groups.all.at(number)
+		for i := range g.antiAffinity {
+			if t := &g.antiAffinity[i]; t.matches(s, p.kind) {
+				st.existing.add(s, t.topologyKey, g)
+			}
 		}
 	}
-	st.self = matchesAll(c.Snapshot, p.affinity, p.Pod)
+	if own {
+		st.addOwn(c)
+	}
 	return PreFilterResult{State: st, Skip: !own && len(st.existing) == 0}, nil
 }
 
-func (st *affinityState) countExisting(c *Cycle, n *NodeInfo) {
-	for _, other := range n.withAffinity {
-		for i := range other.antiAffinity {
-			if t := &other.antiAffinity[i]; t.matches(c.Snapshot, c.Pod.Pod) {
-				st.existing.add(n.Node, t.topologyKey, 1)
+func (st *affinityState) addOwn(c *Cycle) {
+	p, s := c.Pod, c.Snapshot
+	if len(p.affinity) > 0 {
+		for g := range s.groups.selected(&p.affinity[0].selector) {
+			if !matchesAll(s, p.affinity, g.kind) {
+				continue
+			}
+			for i := range p.affinity {
+				st.near.add(s, p.affinity[i].topologyKey, g)
+			}
+		}
+		for i := range p.affinity {
+			st.axes = append(st.axes, s.axis(p.affinity[i].topologyKey))
+		}
+		st.self = matchesAll(s, p.affinity, p.kind)
+	}
+	for i := range p.antiAffinity {
+		t := &p.antiAffinity[i]
+		for g := range s.groups.selected(&t.selector) {
+			if t.matches(s, g.kind) {
+				st.away.add(s, t.topologyKey, g)
 			}
 		}
 	}
 }
 
-func (st *affinityState) countOwn(c *Cycle, n *NodeInfo) {
-	for _, other := range n.Pods {
-		if matchesAll(c.Snapshot, c.Pod.affinity, other.Pod) {
-			for i := range c.Pod.affinity {
-				st.near.add(n.Node, c.Pod.affinity[i].topologyKey, 1)
-			}
-		}
-		for i := range c.Pod.antiAffinity {
-			if t := &c.Pod.antiAffinity[i]; t.matches(c.Snapshot, other.Pod) {
-				st.away.add(n.Node, t.topologyKey, 1)
-			}
-		}
-	}
-}
-
-// matchesAll tells whether there are rules and all are about the pod.
-func matchesAll(s *Snapshot, terms []affinityTerm, pod *corev1.Pod) bool {
+// matchesAll tells whether all rules are about the pods of a kind.
+func matchesAll(s *Snapshot, terms []affinityTerm, k *kind) bool {
 	for i := range terms {
-		if !terms[i].matches(s, pod) {
+		if !terms[i].matches(s, k) {
 			return false
 		}
 	}
-	return len(terms) > 0
+	return true
 }
 
 // Filter implements FilterPlugin.
 func (InterPodAffinity) Filter(c *Cycle, state any, n *NodeInfo) *Status {
 	st := state.(*affinityState)
-	if !st.nearEnough(c.Pod, n.Node) {
+	if !st.nearEnough(c.Pod, n) {
 		return refusePodAffinity
 	}
-	for i := range c.Pod.antiAffinity {
-		if st.away.at(n.Node, c.Pod.antiAffinity[i].topologyKey) > 0 {
+	for i := range st.away {
+		if st.away[i].has(n) {
 			return refusePodAntiAffinity
 		}
 	}
-	if len(st.existing) > 0 {
-		for k, v := range n.Node.Labels {
-			if st.existing[domain{k, v}] > 0 {
-				return refuseExistingAntiAffinity
-			}
+	for i := range st.existing {
+		if st.existing[i].has(n) {
+			return refuseExistingAntiAffinity
 		}
 	}
 	return nil
 }
 
-func (d domains) at(n *corev1.Node, key string) int64 {
-	v, ok := n.Labels[key]
-	if !ok {
-		return 0
-	}
-	return d[domain{key, v}]
-}
-
 // nearEnough tells whether the node is in a domain of each rule that has a pod matching all. When no
 // pod anywhere does, the first of a group that wants its own company may go anywhere that has the
 // topology keys.
-func (st *affinityState) nearEnough(p *PodInfo, n *corev1.Node) bool {
+func (st *affinityState) nearEnough(p *PodInfo, n *NodeInfo) bool {
 	all := true
-	for i := range p.affinity {
-		if _, ok := n.Labels[p.affinity[i].topologyKey]; !ok {
+	for i, a := range st.axes {
+		if a.domains[n.place] == noDomain {
 			return false
 		}
-		all = all && st.near.at(n, p.affinity[i].topologyKey) > 0
+		d := st.near.find(p.affinity[i].topologyKey)
+		all = all && d != nil && d.has(n)
 	}
 	return all || len(st.near) == 0 && st.self
 }
@@ -143,59 +170,78 @@ func (st *affinityState) nearEnough(p *PodInfo, n *corev1.Node) bool {
 // about the incoming pod; it is kube-scheduler's default.
 const hardAffinityWeight = 1
 
+// domainSums are sums of weights by domain, for one topology key.
+type domainSums struct {
+	key string
+	*axis
+	sums []int64
+}
+
+type affinityScore []domainSums
+
+// add counts a weight for each pod of a group, in its domain.
+func (ds *affinityScore) add(s *Snapshot, key string, g *group, weight int64) {
+	i := slices.IndexFunc(*ds, func(d domainSums) bool { return d.key == key })
+	if i < 0 {
+		a := s.axis(key)
+		i, *ds = len(*ds), append(*ds, domainSums{key: key, axis: a, sums: make([]int64, len(a.nodes))})
+	}
+	d := &(*ds)[i]
+	for place, n := range g.nodes.all() {
+		if i := d.domains[place]; i != noDomain {
+			d.sums[i] += weight * int64(n)
+		}
+	}
+}
+
 // PreScore implements PreScorePlugin.
 func (InterPodAffinity) PreScore(c *Cycle, _ []*NodeInfo) (any, bool, error) {
-	own := len(c.Pod.preferred)+len(c.Pod.preferredAgainst) > 0
-	if !own && c.Snapshot.wishes == 0 {
+	p, s := c.Pod, c.Snapshot
+	if len(p.preferred)+len(p.preferredAgainst) == 0 && s.groups.wishing.n == 0 {
 		return nil, true, nil
 	}
-	sums := domains{}
-	for n := range c.Snapshot.Nodes() {
-		if own {
-			sums.addPreferences(c, n)
-		}
-		if n.wishes == 0 {
-			continue
-		}
-		for _, other := range n.withAffinity {
-			sums.addWishes(c, other, n.Node)
-		}
+	var sums affinityScore
+	sums.addPreferences(s, p.preferred, 1)
+	sums.addPreferences(s, p.preferredAgainst, -1)
+	for _, number := range s.groups.about(&s.groups.wishing, p.kind.labels) {
+		sums.addWishes(s, s.groups.all.at(number), p.kind)
 	}
 	return sums, len(sums) == 0, nil
 }
 
-// addPreferences counts what the incoming pod prefers about the pods on a node.
-func (d domains) addPreferences(c *Cycle, n *NodeInfo) {
-	for _, other := range n.Pods {
-		d.weigh(c.Snapshot, c.Pod.preferred, other.Pod, n.Node, 1)
-		d.weigh(c.Snapshot, c.Pod.preferredAgainst, other.Pod, n.Node, -1)
-	}
-}
-
-// addWishes counts what a pod that is there prefers, or once required, about the incoming pod.
-func (d domains) addWishes(c *Cycle, other *PodInfo, n *corev1.Node) {
-	for i := range other.affinity {
-		if t := &other.affinity[i]; t.matches(c.Snapshot, c.Pod.Pod) {
-			d.add(n, t.topologyKey, hardAffinityWeight)
-		}
-	}
-	d.weigh(c.Snapshot, other.preferred, c.Pod.Pod, n, 1)
-	d.weigh(c.Snapshot, other.preferredAgainst, c.Pod.Pod, n, -1)
-}
-
-func (d domains) weigh(s *Snapshot, terms []affinityTerm, about *corev1.Pod, n *corev1.Node, sign int64) {
+// addPreferences counts what the incoming pod prefers about the pods that are there.
+func (ds *affinityScore) addPreferences(s *Snapshot, terms []affinityTerm, sign int64) {
 	for i := range terms {
-		if terms[i].matches(s, about) {
-			d.add(n, terms[i].topologyKey, sign*terms[i].weight)
+		t := &terms[i]
+		for g := range s.groups.selected(&t.selector) {
+			if t.matches(s, g.kind) {
+				ds.add(s, t.topologyKey, g, sign*t.weight)
+			}
 		}
 	}
+}
+
+// addWishes counts what pods that are there prefer, or once required, about the incoming pod.
+func (ds *affinityScore) addWishes(s *Snapshot, g *group, pod *kind) {
+	weigh := func(terms []affinityTerm, weight func(*affinityTerm) int64) {
+		for i := range terms {
+			if t := &terms[i]; t.matches(s, pod) {
+				ds.add(s, t.topologyKey, g, weight(t))
+			}
+		}
+	}
+	weigh(g.affinity, func(*affinityTerm) int64 { return hardAffinityWeight })
+	weigh(g.preferred, func(t *affinityTerm) int64 { return t.weight })
+	weigh(g.preferredAgainst, func(t *affinityTerm) int64 { return -t.weight })
 }
 
 // Score implements ScorePlugin.
 func (InterPodAffinity) Score(_ *Cycle, state any, n *NodeInfo) (sum int64, _ error) {
-	d := state.(domains)
-	for k, v := range n.Node.Labels {
-		sum += d[domain{k, v}]
+	ds := state.(affinityScore)
+	for i := range ds {
+		if d := ds[i].domains[n.place]; d != noDomain {
+			sum += ds[i].sums[d]
+		}
 	}
 	return sum, nil
 }

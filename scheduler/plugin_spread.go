@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"iter"
 	"math"
 
 	corev1 "k8s.io/api/core/v1"
@@ -22,7 +23,7 @@ type spreadConstraint struct {
 	topologyKey               string
 	maxSkew, minDomains       int64
 	hard                      bool
-	selector                  labels.Selector
+	selector                  matcher
 	honorAffinity, honorTaint bool
 	// self is 1 when the pod itself is one of those that are spread.
 	self int64
@@ -38,8 +39,8 @@ func newSpreadConstraint(pod *corev1.Pod, c *corev1.TopologySpreadConstraint) (s
 	if c.MinDomains != nil {
 		out.minDomains = int64(*c.MinDomains)
 	}
-	var err error
-	out.selector, err = mergeLabelKeys(c.LabelSelector, pod.Labels, c.MatchLabelKeys, nil)
+	selector, err := mergeLabelKeys(c.LabelSelector, pod.Labels, c.MatchLabelKeys, nil)
+	out.selector = newMatcher(selector)
 	if err == nil && out.selector.Matches(labels.Set(pod.Labels)) {
 		out.self = 1
 	}
@@ -51,18 +52,24 @@ func (c *spreadConstraint) includes(p *PodInfo, n *corev1.Node) bool {
 	return (!c.honorAffinity || matchesNodeAffinity(p, n)) && (!c.honorTaint || !hasUntoleratedTaint(p.Pod, n))
 }
 
-// count returns how many pods of a node are among those that are spread. An empty selector counts
-// none, and pods that are being deleted no longer count.
-func (c *spreadConstraint) count(namespace string, n *NodeInfo) (sum int64) {
-	if c.selector.Empty() {
-		return 0
-	}
-	for _, p := range n.Pods {
-		if p.Pod.Namespace == namespace && p.Pod.DeletionTimestamp == nil && c.selector.Matches(labels.Set(p.Pod.Labels)) {
-			sum++
+// counted returns the groups of pods that are spread. An empty selector counts none, and pods that are
+// being deleted no longer count.
+func (c *spreadConstraint) counted(s *Snapshot, namespace string) iter.Seq[*group] {
+	return func(yield func(*group) bool) {
+		if c.selector.Empty() {
+			return
+		}
+		for g := range s.groups.selected(&c.selector) {
+			if g.namespace == namespace && !g.deleting && !yield(g) {
+				return
+			}
 		}
 	}
-	return sum
+}
+
+// includesAll tells whether all nodes count.
+func (c *spreadConstraint) includesAll(p *PodInfo) bool {
+	return (!c.honorAffinity || p.nodeAffinity == nil) && !c.honorTaint
 }
 
 func constraintsOf(p *PodInfo, hard bool) (out []*spreadConstraint) {
@@ -74,9 +81,28 @@ func constraintsOf(p *PodInfo, hard bool) (out []*spreadConstraint) {
 	return out
 }
 
-func hasAllKeys(n *corev1.Node, cs []*spreadConstraint) bool {
-	for _, c := range cs {
-		if _, ok := n.Labels[c.topologyKey]; !ok {
+// spreadAxes are the constraints of one kind, each with the domains of its topology key.
+type spreadAxes struct {
+	constraints []*spreadConstraint
+	axes        []*axis
+	// counts has, for each constraint, the pods by domain.
+	counts [][]int64
+}
+
+func newSpreadAxes(c *Cycle, hard bool) (out spreadAxes) {
+	out.constraints = constraintsOf(c.Pod, hard)
+	for _, con := range out.constraints {
+		a := c.Snapshot.axis(con.topologyKey)
+		out.axes = append(out.axes, a)
+		out.counts = append(out.counts, make([]int64, len(a.nodes)))
+	}
+	return out
+}
+
+// hasAllKeys tells whether the node at a place is in a domain of each constraint.
+func (x *spreadAxes) hasAllKeys(place int) bool {
+	for _, a := range x.axes {
+		if a.domains[place] == noDomain {
 			return false
 		}
 	}
@@ -84,9 +110,7 @@ func hasAllKeys(n *corev1.Node, cs []*spreadConstraint) bool {
 }
 
 type spreadState struct {
-	constraints []*spreadConstraint
-	// counts has, for each constraint, the pods by domain.
-	counts []map[string]int64
+	spreadAxes
 	// least is, for each constraint, the lowest count of any domain.
 	least []int64
 }
@@ -96,47 +120,68 @@ func (PodTopologySpread) Name() string { return NamePodTopologySpread }
 
 // PreFilter implements PreFilterPlugin.
 func (PodTopologySpread) PreFilter(c *Cycle) (PreFilterResult, *Status) {
-	st := &spreadState{constraints: constraintsOf(c.Pod, true)}
+	st := &spreadState{spreadAxes: newSpreadAxes(c, true)}
 	if len(st.constraints) == 0 {
 		return PreFilterResult{Skip: true}, nil
 	}
-	for range st.constraints {
-		st.counts = append(st.counts, map[string]int64{})
+	for i := range st.constraints {
+		st.least = append(st.least, st.count(c, i))
 	}
-	for n := range c.Snapshot.Nodes() {
-		if !hasAllKeys(n.Node, st.constraints) {
-			continue
+	return PreFilterResult{State: st}, nil
+}
+
+// count counts the pods of a constraint, and returns the lowest count of any domain.
+func (st *spreadState) count(c *Cycle, i int) int64 {
+	con, domains, counts := st.constraints[i], st.axes[i].domains, st.counts[i]
+	eligible := make([]bool, len(counts))
+	included := st.included(c, con)
+	found := int64(0)
+	for place, d := range domains {
+		if included(place) && !eligible[d] {
+			eligible[d] = true
+			found++
 		}
-		for i, con := range st.constraints {
-			if con.includes(c.Pod, n.Node) {
-				st.counts[i][n.Node.Labels[con.topologyKey]] += con.count(c.Pod.Pod.Namespace, n)
+	}
+	for g := range con.counted(c.Snapshot, c.Pod.kind.namespace) {
+		for place, n := range g.nodes.all() {
+			if included(place) {
+				counts[domains[place]] += int64(n)
 			}
 		}
 	}
-	for i, con := range st.constraints {
-		// With fewer domains than are asked for, more may come, and they would be empty. With no
-		// domain at all nothing bounds the skew from below.
-		least := int64(math.MaxInt32)
-		for _, n := range st.counts[i] {
+	// With fewer domains than are asked for, more may come, and they would be empty. With no domain
+	// at all nothing bounds the skew from below.
+	if found < con.minDomains {
+		return 0
+	}
+	least := int64(math.MaxInt32)
+	for d, n := range counts {
+		if eligible[d] {
 			least = min(least, n)
 		}
-		if int64(len(st.counts[i])) < con.minDomains {
-			least = 0
-		}
-		st.least = append(st.least, least)
 	}
-	return PreFilterResult{State: st}, nil
+	return least
+}
+
+// included returns what tells whether the node at a place counts for a constraint.
+func (st *spreadState) included(c *Cycle, con *spreadConstraint) func(place int) bool {
+	if con.includesAll(c.Pod) {
+		return st.hasAllKeys
+	}
+	return func(place int) bool {
+		return st.hasAllKeys(place) && con.includes(c.Pod, c.Snapshot.nodes.at(place).Node)
+	}
 }
 
 // Filter implements FilterPlugin.
 func (PodTopologySpread) Filter(_ *Cycle, state any, n *NodeInfo) *Status {
 	st := state.(*spreadState)
 	for i, c := range st.constraints {
-		v, ok := n.Node.Labels[c.topologyKey]
-		if !ok {
+		d := st.axes[i].domains[n.place]
+		if d == noDomain {
 			return refuseTopology
 		}
-		if st.counts[i][v]+c.self-st.least[i] > c.maxSkew {
+		if st.counts[i][d]+c.self-st.least[i] > c.maxSkew {
 			return refuseSkew
 		}
 	}
@@ -144,69 +189,82 @@ func (PodTopologySpread) Filter(_ *Cycle, state any, n *NodeInfo) *Status {
 }
 
 type spreadScore struct {
-	constraints []*spreadConstraint
-	counts      []map[string]int64
-	weights     []float64
-	// ignored are nodes that lack a topology key: they get the worst score.
-	ignored map[string]bool
+	spreadAxes
+	// hosts has, for the constraints that are about single nodes, the pods by place.
+	hosts   [][]int32
+	weights []float64
 }
 
 // PreScore implements PreScorePlugin.
 func (PodTopologySpread) PreScore(c *Cycle, nodes []*NodeInfo) (any, bool, error) {
-	st := &spreadScore{constraints: constraintsOf(c.Pod, false), ignored: map[string]bool{}}
+	st := &spreadScore{spreadAxes: newSpreadAxes(c, false)}
 	if len(st.constraints) == 0 {
 		return nil, true, nil
 	}
-	for range st.constraints {
-		st.counts = append(st.counts, map[string]int64{})
-	}
+	st.hosts = make([][]int32, len(st.constraints))
+	complete := 0
 	for _, n := range nodes {
-		if !hasAllKeys(n.Node, st.constraints) {
-			st.ignored[n.Node.Name] = true
-			continue
-		}
-		for i, con := range st.constraints {
-			st.counts[i][n.Node.Labels[con.topologyKey]] = 0
+		if st.hasAllKeys(n.place) {
+			complete++
 		}
 	}
 	for i, con := range st.constraints {
-		size := len(st.counts[i])
+		size := complete
 		if con.topologyKey == corev1.LabelHostname {
-			size = len(nodes) - len(st.ignored)
+			st.countHosts(c, i)
+		} else {
+			size = st.countDomains(c, i, nodes)
 		}
 		// The logarithm keeps topologies of many domains from drowning those of few.
 		st.weights = append(st.weights, math.Log(float64(size+2)))
 	}
-	st.countAll(c)
 	return st, false, nil
 }
 
-func (st *spreadScore) countAll(c *Cycle) {
-	for n := range c.Snapshot.Nodes() {
-		if !hasAllKeys(n.Node, st.constraints) {
-			continue
+// countDomains counts the pods by domain and returns how many domains the candidates are in.
+func (st *spreadScore) countDomains(c *Cycle, i int, nodes []*NodeInfo) (size int) {
+	con, domains, counts := st.constraints[i], st.axes[i].domains, st.counts[i]
+	candidate := make([]bool, len(counts))
+	for _, n := range nodes {
+		if st.hasAllKeys(n.place) && !candidate[domains[n.place]] {
+			candidate[domains[n.place]] = true
+			size++
 		}
-		for i, con := range st.constraints {
-			v := n.Node.Labels[con.topologyKey]
-			// Hosts are counted when they are scored.
-			if _, candidate := st.counts[i][v]; candidate && con.topologyKey != corev1.LabelHostname && con.includes(c.Pod, n.Node) {
-				st.counts[i][v] += con.count(c.Pod.Pod.Namespace, n)
+	}
+	all := con.includesAll(c.Pod)
+	for g := range con.counted(c.Snapshot, c.Pod.kind.namespace) {
+		for place, n := range g.nodes.all() {
+			if st.hasAllKeys(place) && candidate[domains[place]] && (all || con.includes(c.Pod, c.Snapshot.nodes.at(place).Node)) {
+				counts[domains[place]] += int64(n)
 			}
+		}
+	}
+	return size
+}
+
+func (st *spreadScore) countHosts(c *Cycle, i int) {
+	st.hosts[i] = make([]int32, c.Snapshot.nodes.n)
+	for g := range st.constraints[i].counted(c.Snapshot, c.Pod.kind.namespace) {
+		for place, n := range g.nodes.all() {
+			st.hosts[i][place] += n
 		}
 	}
 }
 
-// Score implements ScorePlugin: lower is better until NormalizeScores turns it round.
-func (PodTopologySpread) Score(c *Cycle, state any, n *NodeInfo) (int64, error) {
+// Score implements ScorePlugin: lower is better until NormalizeScores turns it round. Nodes that lack a
+// topology key get the worst score then.
+func (PodTopologySpread) Score(_ *Cycle, state any, n *NodeInfo) (int64, error) {
 	st := state.(*spreadScore)
-	if st.ignored[n.Node.Name] {
+	if !st.hasAllKeys(n.place) {
 		return 0, nil
 	}
 	var sum float64
 	for i, con := range st.constraints {
-		count := st.counts[i][n.Node.Labels[con.topologyKey]]
-		if con.topologyKey == corev1.LabelHostname {
-			count = con.count(c.Pod.Pod.Namespace, n)
+		var count int64
+		if hosts := st.hosts[i]; hosts != nil {
+			count = int64(hosts[n.place])
+		} else {
+			count = st.counts[i][st.axes[i].domains[n.place]]
 		}
 		sum += float64(count)*st.weights[i] + float64(con.maxSkew-1)
 	}
@@ -218,13 +276,13 @@ func (PodTopologySpread) NormalizeScores(_ *Cycle, state any, nodes []*NodeInfo,
 	st := state.(*spreadScore)
 	least, most := int64(math.MaxInt64), int64(0)
 	for i, v := range scores {
-		if !st.ignored[nodes[i].Node.Name] {
+		if st.hasAllKeys(nodes[i].place) {
 			least, most = min(least, v), max(most, v)
 		}
 	}
 	for i, v := range scores {
 		switch {
-		case st.ignored[nodes[i].Node.Name]:
+		case !st.hasAllKeys(nodes[i].place):
 			scores[i] = 0
 		case most == 0:
 			scores[i] = MaxNodeScore

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -30,14 +31,12 @@ type PodInfo struct {
 	asked        Resource
 	nodeAffinity *nodeaffinity.RequiredNodeAffinity
 	// selectorOnly tells that nodeAffinity is spec.nodeSelector and no more.
-	selectorOnly     bool
-	preferredNodes   *nodeaffinity.PreferredSchedulingTerms
-	affinity         []affinityTerm
-	antiAffinity     []affinityTerm
-	preferred        []affinityTerm
-	preferredAgainst []affinityTerm
-	spread           []spreadConstraint
-	images           []string
+	selectorOnly   bool
+	preferredNodes *nodeaffinity.PreferredSchedulingTerms
+	podRules
+	spread []spreadConstraint
+	images []string
+	kind   *kind
 	// err is what was wrong with the pod's rules; such a pod fits nowhere.
 	err error
 }
@@ -65,6 +64,7 @@ func NewPodInfo(pod *corev1.Pod) *PodInfo {
 		p.fail(err, "spec.topologySpreadConstraints[%d]", i)
 		p.spread = append(p.spread, c)
 	}
+	p.kind = newKind(p)
 	return p
 }
 
@@ -126,16 +126,6 @@ func (p *PodInfo) parsePodAffinity(a *corev1.Affinity) {
 	}
 }
 
-// hasAffinity tells whether the pod has rules about other pods, which then count for those, too.
-func (p *PodInfo) hasAffinity() bool {
-	return len(p.affinity)+len(p.antiAffinity)+len(p.preferred)+len(p.preferredAgainst) > 0
-}
-
-// hasWishes tells whether the pod's rules count in the scores of other pods; required anti-affinity does not.
-func (p *PodInfo) hasWishes() bool {
-	return len(p.affinity)+len(p.preferred)+len(p.preferredAgainst) > 0
-}
-
 // hostPorts returns the ports that containers and sidecars take on the node.
 func hostPorts(pod *corev1.Pod) []HostPort {
 	var out []HostPort
@@ -170,7 +160,7 @@ func hostPorts(pod *corev1.Pod) []HostPort {
 // one domain of a topology.
 type affinityTerm struct {
 	topologyKey string
-	selector    labels.Selector
+	selector    matcher
 	namespaces  []string
 	// nsSelector, when not nil, adds the namespaces whose labels match.
 	nsSelector labels.Selector
@@ -178,14 +168,14 @@ type affinityTerm struct {
 }
 
 func newAffinityTerm(owner *corev1.Pod, t *corev1.PodAffinityTerm, weight int64) (affinityTerm, error) {
-	out := affinityTerm{topologyKey: t.TopologyKey, weight: weight, selector: labels.Nothing()}
+	out := affinityTerm{topologyKey: t.TopologyKey, weight: weight, selector: newMatcher(labels.Nothing())}
 	// matchLabelKeys need no work here: the API server turns them into the label selector when it
 	// admits the pod. A server that does not would leave them behind, so they are added once more.
 	selector, err := mergeLabelKeys(t.LabelSelector, owner.Labels, t.MatchLabelKeys, t.MismatchLabelKeys)
 	if err != nil {
 		return out, err
 	}
-	out.selector = selector
+	out.selector = newMatcher(selector)
 	if t.NamespaceSelector != nil {
 		if out.nsSelector, err = metav1.LabelSelectorAsSelector(t.NamespaceSelector); err != nil {
 			return out, err
@@ -198,12 +188,26 @@ func newAffinityTerm(owner *corev1.Pod, t *corev1.PodAffinityTerm, weight int64)
 	return out, nil
 }
 
-// matches tells whether the rule is about the given pod.
-func (t *affinityTerm) matches(s *Snapshot, pod *corev1.Pod) bool {
-	if !slices.Contains(t.namespaces, pod.Namespace) {
-		if t.nsSelector == nil || !t.nsSelector.Matches(labels.Set(s.namespaceLabels(pod.Namespace))) {
+// matches tells whether the rule is about the pods of a kind.
+func (t *affinityTerm) matches(s *Snapshot, k *kind) bool {
+	if !slices.Contains(t.namespaces, k.namespace) {
+		if t.nsSelector == nil || !t.nsSelector.Matches(labels.Set(s.namespaceLabels(k.namespace))) {
 			return false
 		}
 	}
-	return t.selector.Matches(labels.Set(pod.Labels))
+	return t.selector.Matches(k.labels)
+}
+
+// appendKey appends what tells the term from others.
+func (t *affinityTerm) appendKey(b []byte) []byte {
+	b = t.selector.appendKey(appendText(b, t.topologyKey))
+	b = binary.AppendUvarint(binary.AppendVarint(b, t.weight), uint64(len(t.namespaces)))
+	for _, n := range t.namespaces {
+		b = appendText(b, n)
+	}
+	if t.nsSelector == nil {
+		return append(b, '-')
+	}
+	m := matcher{Selector: t.nsSelector}
+	return m.appendKey(b)
 }

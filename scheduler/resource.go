@@ -67,6 +67,10 @@ func (r *Resource) IsZero() bool {
 	return r.MilliCPU == 0 && r.Memory == 0 && r.EphemeralStorage == 0 && len(r.scalars) == 0
 }
 
+func sameRequests(a, b *Resource) bool {
+	return a.MilliCPU == b.MilliCPU && a.Memory == b.Memory && a.EphemeralStorage == b.EphemeralStorage && slices.Equal(a.scalars, b.scalars)
+}
+
 // Add returns r + o. Amounts stop at the largest int64 instead of wrapping around.
 func (r Resource) Add(o Resource) Resource {
 	out := Resource{

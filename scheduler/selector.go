@@ -6,6 +6,39 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 )
 
+// matcher is a label selector with what finds its pods in an index.
+type matcher struct {
+	labels.Selector
+	// pairs are, for each requirement that names values, the labels "key=value" one of which a pod
+	// must have.
+	pairs [][]string
+}
+
+func newMatcher(s labels.Selector) matcher {
+	m := matcher{Selector: s}
+	requirements, _ := s.Requirements()
+	for i := range requirements {
+		r := &requirements[i]
+		switch r.Operator() {
+		case selection.In, selection.Equals, selection.DoubleEquals:
+			var pairs []string
+			for _, v := range r.ValuesUnsorted() {
+				pairs = append(pairs, r.Key()+"="+v)
+			}
+			m.pairs = append(m.pairs, pairs)
+		}
+	}
+	return m
+}
+
+// appendKey appends what tells the selector from others that do not select the same.
+func (m *matcher) appendKey(b []byte) []byte {
+	if _, selectable := m.Requirements(); !selectable {
+		return append(b, '!') // its text is that of a selector of everything
+	}
+	return appendText(append(b, '='), m.String())
+}
+
 // mergeLabelKeys returns the selector narrowed to pods that have the owner's own values for the keys
 // of match, and none of the owner's values for the keys of mismatch. Keys that the owner lacks are
 // left out, as the API defines. A nil selector selects nothing, whatever the keys.

@@ -19,9 +19,9 @@ type Snapshot struct {
 	// images counts, by image, the nodes that have it.
 	images     table[int]
 	namespaces table[map[string]string]
-	// affine counts the pods on nodes that have rules about other pods, wishes those of them whose
-	// rules count in scores: with none there is nothing to look for on the nodes.
-	affine, wishes int
+	// groups are the pods on nodes by what rules about other pods can know of them.
+	groups   groups
+	topology *topologies
 	// lost holds the pods, by key, that are said to be on a node that is not here (yet).
 	lost table[lostPod]
 }
@@ -31,7 +31,7 @@ type lostPod struct {
 	pod  *PodInfo
 }
 
-var emptySnapshot = &Snapshot{}
+var emptySnapshot = &Snapshot{topology: &topologies{}}
 
 func (s *Snapshot) orEmpty() *Snapshot {
 	if s == nil {
@@ -135,11 +135,14 @@ func (b *Builder) SetNode(node *corev1.Node) {
 		now := old.withNode(node)
 		b.countImages(old, -1)
 		b.countImages(now, 1)
+		b.domainsChanged(i, old.Node, node)
 		b.s.nodes.set(b.e, i, now)
 		return
 	}
 	now := newNodeInfo(node)
+	now.place = b.s.nodes.n
 	b.countImages(now, 1)
+	b.domainsOfNew(node)
 	b.s.slots.put(b.e, node.Name, b.s.nodes.n)
 	b.s.nodes.push(b.e, now)
 	var found []*PodInfo
@@ -162,16 +165,30 @@ func (b *Builder) RemoveNode(name string) {
 	}
 	old := b.s.nodes.at(i)
 	b.countImages(old, -1)
-	b.recount(old, nil)
+	b.domainsOfGone(i)
 	for _, p := range old.Pods {
+		b.countKind(p.kind, i, -1)
 		b.s.lost.put(b.e, p.Key, lostPod{name, p})
 	}
 	// The last node moves into the gap, so that the nodes stay dense.
-	last := b.s.nodes.at(b.s.nodes.n - 1)
-	b.s.nodes.set(b.e, i, last)
-	b.s.slots.put(b.e, last.Node.Name, i)
+	if last := b.s.nodes.at(b.s.nodes.n - 1); last != old {
+		b.move(last, i)
+	}
 	b.s.nodes.pop(b.e)
 	b.s.slots.remove(b.e, name)
+}
+
+// move gives a node another place.
+func (b *Builder) move(n *NodeInfo, to int) {
+	for _, p := range n.Pods {
+		// Counted up first, lest the group be forgotten meanwhile.
+		b.countKind(p.kind, to, 1)
+		b.countKind(p.kind, n.place, -1)
+	}
+	c := *n
+	c.place = to
+	b.s.nodes.set(b.e, to, &c)
+	b.s.slots.put(b.e, n.Node.Name, to)
 }
 
 // AddPod puts a pod on a node. A pod that is there already is replaced. A node that does not exist
@@ -184,23 +201,14 @@ func (b *Builder) AddPod(p *PodInfo, node string) {
 	}
 	b.s.lost.remove(b.e, p.Key)
 	n := b.s.nodes.at(i)
-	next := n
-	if without := n.without(p.Key); without != nil {
-		next = without
+	if at := n.find(p.Key); at >= 0 {
+		b.countKind(p.kind, i, 1)
+		b.countKind(n.Pods[at].kind, i, -1)
+		b.s.nodes.set(b.e, i, n.replacing(at, p))
+		return
 	}
-	next = next.with(p)
-	b.recount(n, next)
-	b.s.nodes.set(b.e, i, next)
-}
-
-// recount follows the change of a node; now is nil when it goes.
-func (b *Builder) recount(old, now *NodeInfo) {
-	b.s.affine -= len(old.withAffinity)
-	b.s.wishes -= old.wishes
-	if now != nil {
-		b.s.affine += len(now.withAffinity)
-		b.s.wishes += now.wishes
-	}
+	b.countKind(p.kind, i, 1)
+	b.s.nodes.set(b.e, i, n.with(p))
 }
 
 // RemovePod takes the pod with the given key off a node, and tells whether it was there.
@@ -213,13 +221,13 @@ func (b *Builder) RemovePod(key, node string) bool {
 	if !ok {
 		return false
 	}
-	old := b.s.nodes.at(i)
-	n := old.without(key)
-	if n == nil {
+	n := b.s.nodes.at(i)
+	at := n.find(key)
+	if at < 0 {
 		return false
 	}
-	b.recount(old, n)
-	b.s.nodes.set(b.e, i, n)
+	b.countKind(n.Pods[at].kind, i, -1)
+	b.s.nodes.set(b.e, i, n.without(at))
 	return true
 }
 
