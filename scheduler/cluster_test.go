@@ -66,7 +66,15 @@ func (c *cluster) start(cfg scheduler.Config) (stop func()) {
 
 func (c *cluster) addNode(name, cpu string) {
 	c.t.Helper()
+	c.addNodeInZone(name, cpu, "")
+}
+
+func (c *cluster) addNodeInZone(name, cpu, zone string) {
+	c.t.Helper()
 	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{corev1.LabelHostname: name}}}
+	if zone != "" {
+		n.Labels[corev1.LabelTopologyZone] = zone
+	}
 	n.Status.Allocatable = corev1.ResourceList{
 		corev1.ResourceCPU: resource.MustParse(cpu), corev1.ResourceMemory: resource.MustParse("64Gi"), corev1.ResourcePods: resource.MustParse("110"),
 	}

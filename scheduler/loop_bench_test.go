@@ -3,6 +3,7 @@ package scheduler_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,8 +11,11 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/internal/apitest"
 	"github.com/inboard/inboard/scheduler"
+	"github.com/inboard/inboard/store/raft"
 )
 
 // BenchmarkCreatedToBound is the time from the request that creates a pod to the watch event that tells
@@ -42,40 +46,101 @@ func BenchmarkCreatedToBound(b *testing.B) {
 	}
 }
 
-// BenchmarkBacklog binds 2,000 pods that wait when the scheduler starts, on 1,000 nodes.
+// backlogs are the workloads of BenchmarkBacklog. Pods are of 100 applications.
+var backlogs = []struct {
+	name        string
+	nodes, pods int
+	change      func(*corev1.Pod)
+}{
+	{"basic", 1000, 10000, func(*corev1.Pod) {}},
+	{"basic", 5000, 50000, func(*corev1.Pod) {}},
+	{"spread", 5000, 10000, func(p *corev1.Pod) {
+		p.Spec.TopologySpreadConstraints = []corev1.TopologySpreadConstraint{{MaxSkew: 1, TopologyKey: corev1.LabelTopologyZone,
+			WhenUnsatisfiable: corev1.DoNotSchedule, LabelSelector: &metav1.LabelSelector{MatchLabels: p.Labels}}}
+	}},
+	{"affinity", 5000, 10000, func(p *corev1.Pod) {
+		p.Spec.Affinity = &corev1.Affinity{PodAffinity: &corev1.PodAffinity{RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{
+			{TopologyKey: corev1.LabelTopologyZone, LabelSelector: &metav1.LabelSelector{MatchLabels: p.Labels}}}}}
+	}},
+	{"antiaffinity", 5000, 10000, func(p *corev1.Pod) {
+		p.Spec.Affinity = &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{
+			{TopologyKey: corev1.LabelHostname, LabelSelector: &metav1.LabelSelector{MatchLabels: p.Labels}}}}}
+	}},
+}
+
+// BenchmarkBacklog binds pods that wait when the scheduler starts: API server, scheduler and a durable
+// store in one process.
 func BenchmarkBacklog(b *testing.B) {
-	const pods = 2000
-	for b.Loop() {
-		b.StopTimer()
-		c := newCluster(b)
-		for _, name := range podNames("node", 1000) {
-			c.addNode(name, "32")
-		}
-		for _, name := range podNames("pod", pods) {
-			c.addPod(newPod(name, "100m"))
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		w, err := client.For[*corev1.Pod](c.c).Watch(ctx, "default", metav1.ListOptions{ResourceVersion: latest(b, c)})
-		check(b, err)
-		b.StartTimer()
-		began := time.Now()
-		c.start(scheduler.Config{})
-		bound := map[string]bool{}
-		for ev := range w.ResultChan() {
-			if p := ev.Object.(*corev1.Pod); p.Spec.NodeName != "" {
-				if bound[p.Name] = true; len(bound) == pods {
-					break
-				}
+	for _, w := range backlogs {
+		b.Run(fmt.Sprintf("%s/nodes=%d", w.name, w.nodes), func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				c := newDurableCluster(b)
+				parallel(w.nodes, func(i int) { c.addNodeInZone(fmt.Sprintf("node-%d", i), "32", fmt.Sprintf("zone-%d", i%3)) })
+				parallel(w.pods, func(i int) {
+					p := newPod(fmt.Sprintf("pod-%d", i), "100m")
+					p.Labels = map[string]string{"app": fmt.Sprintf("app-%d", i%100)}
+					w.change(p)
+					c.addPod(p)
+				})
+				b.StartTimer()
+				b.ReportMetric(c.drain(w.pods), "pods/s")
 			}
-		}
-		b.ReportMetric(pods/time.Since(began).Seconds(), "pods/s")
-		w.Stop()
-		cancel()
+		})
 	}
 }
 
-func latest(b *testing.B, c *cluster) string {
-	l, err := client.For[*corev1.Pod](c.c).List(context.Background(), "", metav1.ListOptions{Limit: 1})
+// newDurableCluster is newCluster over a store that writes to disk.
+func newDurableCluster(b *testing.B) *cluster {
+	node, err := raft.Open(raft.Config{Dir: b.TempDir()})
 	check(b, err)
-	return l.ResourceVersion
+	b.Cleanup(func() { check(b, node.Close()) })
+	s := apitest.Open(b, func(cfg *apiserver.Config) { cfg.Store = node.Store() })
+	return &cluster{t: b, c: s.Admin()}
+}
+
+// parallel calls f for each number below n, many at once, so that they share the store's commits.
+func parallel(n int, f func(i int)) {
+	var wg sync.WaitGroup
+	next := make(chan int)
+	for range 64 {
+		wg.Go(func() {
+			for i := range next {
+				f(i)
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+}
+
+// drain starts a scheduler, waits until all pods are bound and returns how many a second were. The time to
+// read what is there counts.
+func (c *cluster) drain(pods int) float64 {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	l, err := client.For[*corev1.Pod](c.c).List(ctx, "", metav1.ListOptions{Limit: 1})
+	check(c.t, err)
+	w, err := client.For[*corev1.Pod](c.c).Watch(ctx, "default", metav1.ListOptions{ResourceVersion: l.ResourceVersion})
+	check(c.t, err)
+	defer w.Stop()
+	began := time.Now()
+	stop := c.start(scheduler.Config{})
+	bound := map[string]bool{}
+	for ev := range w.ResultChan() {
+		if p := ev.Object.(*corev1.Pod); p.Spec.NodeName != "" {
+			if bound[p.Name] = true; len(bound) == pods {
+				break
+			}
+		}
+	}
+	took := time.Since(began)
+	stop()
+	if len(bound) != pods {
+		c.t.Errorf("the watch ended with %d of %d pods bound", len(bound), pods)
+	}
+	return float64(pods) / took.Seconds()
 }
