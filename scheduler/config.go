@@ -71,6 +71,13 @@ func (c *Config) validate() error {
 			return fmt.Errorf("scheduler: Config.Profiles[%q] needs a name and a profile", name)
 		}
 	}
+	sort := c.queueSort().Name()
+	for name, p := range c.Profiles {
+		if p.queueSort.Name() != sort {
+			return fmt.Errorf("scheduler: Config.Profiles[%q] sorts pods by %s, another one by %s; all need the same QueueSortPlugin",
+				name, p.queueSort.Name(), sort)
+		}
+	}
 	if c.InitialBackoff < 0 || c.MaxBackoff < c.InitialBackoff {
 		return fmt.Errorf("scheduler: Config.InitialBackoff (%v) and MaxBackoff (%v) must be positive, and the first not the longer one",
 			c.InitialBackoff, c.MaxBackoff)
@@ -82,4 +89,12 @@ func (c *Config) validate() error {
 		return fmt.Errorf("scheduler: Config.RequestTimeout is %v; it must not be negative", c.RequestTimeout)
 	}
 	return nil
+}
+
+// queueSort returns the plugin that orders the pods of all profiles.
+func (c *Config) queueSort() QueueSortPlugin {
+	for _, p := range c.Profiles {
+		return p.queueSort
+	}
+	return PrioritySort{}
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/inboard/inboard/apiserver/client"
 )
 
 // EventKind is what happened in the cluster.
@@ -26,6 +28,11 @@ const (
 	PodUpdated
 	// NamespaceUpdated means that the labels of a namespace changed.
 	NamespaceUpdated
+	// ObjectAdded, ObjectUpdated and ObjectRemoved come with Object, OldObject and Object, and OldObject:
+	// a change of a kind that a plugin Watches.
+	ObjectAdded
+	ObjectUpdated
+	ObjectRemoved
 )
 
 // Event is one change of the cluster.
@@ -33,6 +40,8 @@ type Event struct {
 	Kind          EventKind
 	OldNode, Node *corev1.Node
 	OldPod, Pod   *PodInfo
+	// OldObject and Object are never assumed ones.
+	OldObject, Object client.Object
 }
 
 // EventHinter is a plugin that can tell which events may let a pod fit that it refused before. For a

@@ -3,8 +3,6 @@ package scheduler
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"runtime/debug"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -28,62 +26,6 @@ func (s *Scheduler) work(ctx, requests context.Context) {
 			j.run(requests, s)
 		}
 	}
-}
-
-// bindJob gives a pod its node.
-type bindJob struct {
-	pod       *corev1.Pod
-	key, node string
-}
-
-func (j *bindJob) run(ctx context.Context, s *Scheduler) {
-	err := j.bind(ctx, s)
-	s.inbox.post(func(l *loop) { l.bound(j, err) })
-	if err != nil {
-		s.cfg.Logger.Error("failed to bind pod", "namespace", j.pod.Namespace, "pod", j.pod.Name, "node", j.node, "err", err)
-		return
-	}
-	s.cfg.Logger.Debug("bound pod", "namespace", j.pod.Namespace, "pod", j.pod.Name, "node", j.node)
-	s.recorder.Eventf(j.pod, corev1.EventTypeNormal, "Scheduled", "Successfully assigned %s/%s to %s", j.pod.Namespace, j.pod.Name, j.node)
-}
-
-func (j *bindJob) bind(ctx context.Context, s *Scheduler) (err error) {
-	// A client is given by the caller; its panic must not leave the pod assumed for ever.
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
-		}
-	}()
-	if err = j.post(ctx, s); err == nil || refusedBinding(err) || ctx.Err() != nil {
-		return err
-	}
-	// The binding may have been carried out and only the answer lost. To take it for failed would
-	// give the pod's room to another one.
-	getCtx, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
-	defer cancel()
-	if pod, getErr := s.podClient.Get(getCtx, j.pod.Namespace, j.pod.Name); getErr == nil && pod.UID == j.pod.UID && pod.Spec.NodeName == j.node {
-		return nil
-	}
-	return err
-}
-
-func (j *bindJob) post(ctx context.Context, s *Scheduler) error {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
-	defer cancel()
-	ref := s.podClient.Ref(j.pod.Namespace, j.pod.Name)
-	ref.Subresource = "binding"
-	// The UID makes the server refuse when the pod was made anew meanwhile.
-	_, err := s.cfg.Client.Create(ctx, ref, &corev1.Binding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: j.pod.Namespace, Name: j.pod.Name, UID: j.pod.UID},
-		Target:     corev1.ObjectReference{Kind: "Node", Name: j.node},
-	}, metav1.CreateOptions{})
-	return err
-}
-
-// refusedBinding tells whether the server has surely not bound the pod.
-func refusedBinding(err error) bool {
-	return apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsForbidden(err) ||
-		apierrors.IsUnauthorized(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsTooManyRequests(err)
 }
 
 // gone tells whether a pod can't be bound because it no longer exists.

@@ -10,6 +10,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+
+	"github.com/inboard/inboard/apiserver/client"
 )
 
 // loop is the state of a running scheduler. One goroutine owns it, so that a decision is never made
@@ -17,13 +19,16 @@ import (
 // queue: it waits in the inbox meanwhile.
 type loop struct {
 	*Scheduler
-	ctx    context.Context
-	state  *Snapshot
-	queue  *queue
-	placed map[string]*placedPod
-	random *rand.Rand
-	// edit collects the changes of one batch of messages; nil outside of one.
+	// ctx ends the loop; requests, a little later, ends what its jobs do.
+	ctx, requests context.Context
+	queue         *queue
+	placed        map[string]*placedPod
+	random        *rand.Rand
+	// edit is the state that is decided on. It becomes a snapshot when somebody may look: before the
+	// loop rests, and now and then while it does not.
 	edit *Builder
+	// unpublished counts the steps since it last did.
+	unpublished int
 	// underWay counts the jobs that have not been answered.
 	underWay int
 }
@@ -34,12 +39,14 @@ type placedPod struct {
 	node string
 	// assumed is not nil while only this scheduler knows that the pod is there.
 	assumed *queuedPod
+	// cycle is what is being done to bind it; nil for pods that someone else has bound.
+	cycle *bindingCycle
 }
 
-func newLoop(ctx context.Context, s *Scheduler) *loop {
+func newLoop(ctx, requests context.Context, s *Scheduler) *loop {
 	return &loop{
-		Scheduler: s, ctx: ctx, state: emptySnapshot, placed: map[string]*placedPod{},
-		queue:  newQueue(s.cfg.InitialBackoff, s.cfg.MaxBackoff),
+		Scheduler: s, ctx: ctx, requests: requests, edit: emptySnapshot.Edit(), placed: map[string]*placedPod{},
+		queue:  newQueue(s.cfg.InitialBackoff, s.cfg.MaxBackoff, s.cfg.queueSort()),
 		random: rand.New(rand.NewPCG(s.cfg.Seed, 0)),
 	}
 }
@@ -50,6 +57,7 @@ func (l *loop) run() {
 		return
 	}
 	l.receive(nil)
+	l.publish()
 	close(l.ready)
 	flush := time.NewTicker(flushInterval)
 	defer flush.Stop()
@@ -59,8 +67,12 @@ func (l *loop) run() {
 	for ctx.Err() == nil {
 		spare = l.receive(spare)
 		if l.placeNext() {
+			if l.unpublished++; l.unpublished >= publishEvery {
+				l.publish()
+			}
 			continue
 		}
+		l.publish()
 		// With no capacity for more requests an answer is waited for, not the clock.
 		wake := timer.C
 		if at, ok := l.queue.deadline(); ok && l.underWay < l.limit() {
@@ -81,22 +93,19 @@ func (l *loop) run() {
 // receive handles all messages as one batch, and returns memory to use again.
 func (l *loop) receive(spare []func(*loop)) []func(*loop) {
 	batch := l.inbox.take(spare)
-	if len(batch) == 0 {
-		return batch
-	}
-	l.edit = l.state.Edit()
 	for i, f := range batch {
 		f(l)
 		batch[i] = nil
 	}
-	l.publish(l.edit)
-	l.edit = nil
 	return batch
 }
 
-func (l *loop) publish(b *Builder) {
-	l.state = b.Snapshot()
-	l.snapshot.Store(l.state)
+// publishEvery is how many pods may be placed before a busy loop shows the state to others.
+const publishEvery = 64
+
+func (l *loop) publish() {
+	l.snapshot.Store(l.edit.Snapshot())
+	l.unpublished = 0
 }
 
 // limit bounds the requests that are under way or wait for a worker.
@@ -111,29 +120,28 @@ func (l *loop) placeNext() bool {
 	if p == nil {
 		return false
 	}
-	profile := l.cfg.Profiles[p.info.Pod.Spec.SchedulerName]
+	profile := l.cfg.Profiles[p.Pod.Pod.Spec.SchedulerName]
 	if profile == nil {
-		l.queue.remove(p.info.Key)
+		l.queue.remove(p.Pod.Key)
 		return true
 	}
-	a, err := profile.Place(l.state, p.info, l.random)
+	a, states, err := profile.place(Cycle{Pod: p.Pod, Snapshot: &l.edit.s, Handle: l.handle}, l.random)
 	if err != nil {
 		l.unplaced(p, err)
 		return true
 	}
-	// The pod counts from now on, while it is being bound.
-	delete(l.queue.pods, p.info.Key)
-	l.placed[p.info.Key] = &placedPod{info: p.info, node: a.Node, assumed: p}
-	b := l.state.Edit()
-	b.AddPod(p.info, a.Node)
-	l.publish(b)
-	l.send(&bindJob{pod: p.info.Pod, key: p.info.Key, node: a.Node})
+	l.assume(p, profile, a.Node, states)
 	return true
 }
 
 // send hands a job to the workers. It waits for them when too much is under way already, which
 // happens only when a batch of messages asks for many: they never wait for the loop.
 func (l *loop) send(j job) {
+	if b, ok := j.(*bindJob); ok && len(b.preBinds) > 0 {
+		// What comes before the binding may take minutes: it must not keep workers from others.
+		l.slow.Go(func() { b.run(l.requests, l.Scheduler) })
+		return
+	}
 	select {
 	case l.jobs <- j:
 		l.underWay++
@@ -154,7 +162,7 @@ func (l *loop) unplaced(p *queuedPod, err error) {
 		reason = corev1.PodReasonUnschedulable
 		l.queue.refused(p, nil, true, now)
 	default:
-		l.cfg.Logger.Error("error scheduling pod; retrying", "namespace", p.info.Pod.Namespace, "pod", p.info.Pod.Name, "err", err)
+		l.cfg.Logger.Error("error scheduling pod; retrying", "namespace", p.Pod.Pod.Namespace, "pod", p.Pod.Pod.Name, "err", err)
 		l.queue.errored(p, now)
 	}
 	l.report(p, reason, err.Error())
@@ -162,8 +170,8 @@ func (l *loop) unplaced(p *queuedPod, err error) {
 
 // report tells people why a pod waits, by an event and by the pod's condition.
 func (l *loop) report(p *queuedPod, reason, message string) {
-	l.recorder.Event(p.info.Pod, corev1.EventTypeWarning, "FailedScheduling", shortened(message))
-	l.setCondition(p.info.Pod, reason, message)
+	l.recorder.Event(p.Pod.Pod, corev1.EventTypeWarning, "FailedScheduling", shortened(message))
+	l.setCondition(p.Pod.Pod, reason, message)
 }
 
 func (l *loop) setCondition(pod *corev1.Pod, reason, message string) {
@@ -172,34 +180,15 @@ func (l *loop) setCondition(pod *corev1.Pod, reason, message string) {
 	}
 }
 
-// bound is the answer to a bindJob.
-func (l *loop) bound(j *bindJob, err error) {
-	l.underWay--
-	at := l.placed[j.key]
-	if err == nil || at == nil || at.assumed == nil {
-		// Bound by us, or the watch has told of a binding or of the end of the pod already.
-		return
-	}
-	p := at.assumed
-	delete(l.placed, j.key)
-	l.edit.RemovePod(j.key, at.node)
-	if l.waitsStill(p) && !gone(err) {
-		l.queue.pods[j.key] = p
-		l.queue.errored(p, time.Now())
-		l.report(p, corev1.PodReasonSchedulerError, `running Bind plugin "DefaultBinder": `+err.Error())
-	}
-	l.wake(&Event{Kind: PodRemoved, Pod: at.info})
-}
-
 // waitsStill tells whether a pod whose binding failed still asks for a node, and takes over what has
 // changed about it meanwhile.
 func (l *loop) waitsStill(p *queuedPod) bool {
-	pod, ok := l.pods.Get(p.info.Pod.Namespace, p.info.Pod.Name)
-	if !ok || podKey(pod) != p.info.Key || pod.Spec.NodeName != "" || pod.DeletionTimestamp != nil || finished(pod) {
+	pod, ok := l.pods.Get(p.Pod.Pod.Namespace, p.Pod.Pod.Name)
+	if !ok || podKey(pod) != p.Pod.Key || pod.Spec.NodeName != "" || pod.DeletionTimestamp != nil || finished(pod) {
 		return false
 	}
-	if pod != p.info.Pod {
-		p.info = NewPodInfo(pod)
+	if pod != p.Pod.Pod {
+		p.Pod = NewPodInfo(pod)
 	}
 	return true
 }
@@ -209,9 +198,12 @@ func (l *loop) wake(e *Event) {
 		if p.noNodes {
 			return e.Kind == NodeAdded
 		}
-		profile := l.cfg.Profiles[p.info.Pod.Spec.SchedulerName]
-		return profile != nil && profile.Helps(p.refusedBy, p.info, e)
+		profile := l.cfg.Profiles[p.Pod.Pod.Spec.SchedulerName]
+		return profile != nil && profile.Helps(p.refusedBy, p.Pod, e)
 	}, time.Now())
+	l.queue.regate(func(p *queuedPod) bool {
+		return l.cfg.Profiles[p.Pod.Pod.Spec.SchedulerName].Helps([]string{p.gatedBy}, p.Pod, e)
+	}, func(p *queuedPod) string { return l.gatedBy(p.Pod) })
 }
 
 func (l *loop) nodeChanged(old, now *corev1.Node) {
@@ -257,5 +249,20 @@ func (l *loop) namespaceChanged(old, now *corev1.Namespace) {
 	l.edit.SetNamespace(now.Name, now.Labels)
 	if old == nil || !reflect.DeepEqual(old.Labels, now.Labels) {
 		l.wake(&Event{Kind: NamespaceUpdated})
+	}
+}
+
+// objectChanged handles a change of a kind that plugins watch; an assumed object gives way to it.
+func (l *loop) objectChanged(old, now client.Object) {
+	switch {
+	case now == nil:
+		l.edit.RemoveObject(old)
+		l.wake(&Event{Kind: ObjectRemoved, OldObject: old})
+	case old == nil:
+		l.edit.SetObject(now)
+		l.wake(&Event{Kind: ObjectAdded, Object: now})
+	default:
+		l.edit.SetObject(now)
+		l.wake(&Event{Kind: ObjectUpdated, OldObject: old, Object: now})
 	}
 }

@@ -1,6 +1,12 @@
 package scheduler
 
-import "fmt"
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/inboard/inboard/apiserver/client"
+)
 
 // Plugin takes part in decisions by implementing one or more of the interfaces below, which are the
 // extension points of Kubernetes' scheduling framework. A plugin keeps no state about a pod: what it
@@ -9,6 +15,31 @@ import "fmt"
 type Plugin interface {
 	// Name is unique within a profile and appears in diagnoses.
 	Name() string
+}
+
+// PreEnqueuePlugin keeps pods out of the queue until they may be tried.
+type PreEnqueuePlugin interface {
+	Plugin
+	// PreEnqueue returns nil when the pod may be tried. It is asked when the pod appears or changes and,
+	// once it has refused, again after each event that Helps.
+	PreEnqueue(s *Snapshot, pod *PodInfo) *Status
+}
+
+// QueueSortPlugin orders the pods that wait. All profiles of a scheduler need the same one; without
+// one it is PrioritySort.
+type QueueSortPlugin interface {
+	Plugin
+	// Less tells whether a is tried before b. It must be an order and depend on nothing else.
+	Less(a, b *QueuedPod) bool
+}
+
+// QueuedPod is a pod that waits for its turn.
+type QueuedPod struct {
+	Pod *PodInfo
+	// Since is when the pod was last queued: its creation or, once tried, the last try.
+	Since time.Time
+	// Attempts is the number of tries that failed in a row.
+	Attempts int
 }
 
 // PreFilterPlugin looks at the pod and the whole cluster once, before nodes are filtered.
@@ -36,6 +67,23 @@ type FilterPlugin interface {
 	Filter(c *Cycle, state any, node *NodeInfo) *Status
 }
 
+// PostFilterPlugin is asked when no node passes the filters.
+type PostFilterPlugin interface {
+	Plugin
+	// PostFilter returns what would make room for the pod. A status that is not nil says that the
+	// plugin can't help, and its reasons follow those of the filters. The first plugin that can
+	// help decides.
+	PostFilter(c *Cycle, fit *FitError) (PostFilterResult, *Status)
+}
+
+// PostFilterResult is a way to make room.
+type PostFilterResult struct {
+	// Nominate names the node that the pod will fit on once the victims are gone.
+	Nominate string
+	// Victims are the pods to evict from it.
+	Victims []*PodInfo
+}
+
 // PreScorePlugin looks once at the nodes that passed the filters, before they are scored.
 type PreScorePlugin interface {
 	Plugin
@@ -58,39 +106,90 @@ type ScoreNormalizer interface {
 	NormalizeScores(c *Cycle, state any, nodes []*NodeInfo, scores []int64) error
 }
 
+// ReservePlugin sets things aside for a pod that has been given a node, before it is bound.
+type ReservePlugin interface {
+	Plugin
+	// Reserve is asked after a node was chosen; state is what PreFilter returned. A status that is not
+	// nil gives the node up, and what was reserved before is taken back.
+	Reserve(c *Cycle, state any, node *NodeInfo) (Reservation, *Status)
+	// Unreserve takes back what is not in the snapshot; most plugins have nothing to do here. It
+	// runs when anything that follows Reserve failed.
+	Unreserve(pod *PodInfo, node string, state any)
+}
+
+// Reservation is what a ReservePlugin has set aside.
+type Reservation struct {
+	// State is handed to the plugin at the extension points that follow, in place of PreFilter's.
+	State any
+	// Assumed objects, of kinds that Watches names, stand in the snapshot in place of those that the
+	// API server has, until it tells of a newer one or the reservation is taken back.
+	Assumed []client.Object
+}
+
+// PermitPlugin has the last word before a pod is bound.
+type PermitPlugin interface {
+	Plugin
+	// Permit returns nil to allow, a refusal, or a status of code Wait: the pod keeps its place on the
+	// node until Handle.Allow or Handle.Reject is called for it, and is rejected after the timeout.
+	Permit(c *Cycle, state any, node *NodeInfo) (*Status, time.Duration)
+}
+
+// Binding is a pod on its way to a node. Its plugins run outside of the loop, each pod's one after
+// the other, and may block.
+type Binding struct {
+	Pod  *PodInfo
+	Node string
+	// State is what the plugin's own Reserve returned or, for a plugin without one, its PreFilter.
+	State any
+	// Handle reaches the scheduler.
+	Handle *Handle
+}
+
+// PreBindPlugin does what must be done before a pod is bound, such as provisioning a volume.
+type PreBindPlugin interface {
+	Plugin
+	// PreBindPreFlight returns a status of code Skip when there is nothing to do for this pod. It runs
+	// in the loop and must not block.
+	PreBindPreFlight(b *Binding) *Status
+	// PreBind may block until ctx ends. A status that is not nil gives the node up.
+	PreBind(ctx context.Context, b *Binding) *Status
+}
+
+// BindPlugin binds pods. The first one that does not skip a pod is the last to be asked.
+type BindPlugin interface {
+	Plugin
+	// Bind returns nil when the pod is bound, and a status of code Skip to leave it to the next
+	// plugin. Any other status gives the node up.
+	Bind(ctx context.Context, b *Binding) *Status
+}
+
+// PostBindPlugin is told of pods that were bound.
+type PostBindPlugin interface {
+	Plugin
+	PostBind(b *Binding)
+}
+
+// Watcher is a plugin that looks at more kinds of objects than pods on nodes, nodes and namespaces.
+type Watcher interface {
+	Plugin
+	// Watches returns an empty object of each kind, such as &corev1.PersistentVolume{}. A scheduler
+	// keeps all objects of these kinds in its snapshots, where Object and Objects find them, and
+	// tells of their changes by events. Kinds that the API server does not know have no objects.
+	Watches() []client.Object
+}
+
 // MaxNodeScore is the best score that a plugin can give.
 const MaxNodeScore int64 = 100
 
 // Cycle is one attempt to place one pod.
 type Cycle struct {
-	Pod      *PodInfo
+	Pod *PodInfo
+	// Snapshot is the state to decide on. It may change once the call has returned: a plugin that
+	// wants to keep a snapshot takes Handle.Snapshot.
 	Snapshot *Snapshot
+	// Handle reaches the scheduler; nil when there is none, because a program asked a Profile.
+	Handle *Handle
 }
-
-// Code says how bad a status is.
-type Code uint8
-
-// Codes.
-const (
-	// Unschedulable means that the pod does not fit now, and that removing other pods might help.
-	Unschedulable Code = iota + 1
-	// UnschedulableAndUnresolvable means that removing other pods would not help.
-	UnschedulableAndUnresolvable
-	// Error means that the plugin could not decide.
-	Error
-)
-
-// Status is a plugin's refusal; nil is consent. Statuses are immutable, and plugins that return the same
-// one many times save their reader and themselves work.
-type Status struct {
-	Code Code
-	// Reasons are parts of a sentence such as "Insufficient cpu" or "node(s) were unschedulable".
-	// The same reason given by several nodes is counted.
-	Reasons []string
-}
-
-// NewStatus returns a status with the given reasons.
-func NewStatus(code Code, reasons ...string) *Status { return &Status{Code: code, Reasons: reasons} }
 
 // PluginError is the failure, not the refusal, of a plugin; a panic is one, too.
 type PluginError struct {

@@ -15,6 +15,9 @@ const (
 	NameInterPodAffinity   = "InterPodAffinity"
 
 	NameNodeDeclaredFeatures = "NodeDeclaredFeatures"
+	NameSchedulingGates    = "SchedulingGates"
+	NamePrioritySort       = "PrioritySort"
+	NameDefaultBinder      = "DefaultBinder"
 )
 
 // DefaultPlugins returns new values of all built-in plugins in Kubernetes' order and with its default
@@ -22,6 +25,8 @@ const (
 // built-in plugin looks at, such as persistent volumes: leave it out when a plugin of your own does.
 func DefaultPlugins() []WeightedPlugin {
 	return []WeightedPlugin{
+		{Plugin: SchedulingGates{}},
+		{Plugin: PrioritySort{}},
 		{Plugin: SupportedFeatures{}},
 		{Plugin: NodeName{}},
 		{Plugin: NodeUnschedulable{}},
@@ -34,6 +39,7 @@ func DefaultPlugins() []WeightedPlugin {
 		{Plugin: BalancedAllocation{}, Weight: 1},
 		{Plugin: ImageLocality{}, Weight: 1},
 		{Plugin: NodeDeclaredFeatures{}},
+		{Plugin: DefaultBinder{}},
 	}
 }
 

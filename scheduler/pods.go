@@ -6,10 +6,15 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+
+	"github.com/inboard/inboard/apiserver/client"
 )
 
 // podChanged handles one change of a pod; old is nil when it was created, now when it was deleted.
 func (l *loop) podChanged(old, now *corev1.Pod) {
+	if l.watchesPods {
+		l.objectChanged(asObject(old), asObject(now))
+	}
 	if old != nil && (now == nil || old.UID != now.UID) {
 		// A pod that was deleted and made again under its name is another pod.
 		l.podGone(podKey(old))
@@ -35,9 +40,18 @@ func (l *loop) podGone(key string) {
 	if at == nil {
 		return
 	}
+	l.dropWaiting(at)
 	delete(l.placed, key)
 	l.edit.RemovePod(key, at.node)
 	l.wake(&Event{Kind: PodRemoved, Pod: at.info})
+}
+
+// dropWaiting ends the binding cycle of a pod that waits for permission. One that has gone further
+// comes to its end by itself.
+func (l *loop) dropWaiting(at *placedPod) {
+	if at.cycle != nil && len(at.cycle.waits) > 0 {
+		l.undo(at.cycle)
+	}
 }
 
 // podOnNode handles a pod that has a node, whoever gave it one.
@@ -48,6 +62,7 @@ func (l *loop) podOnNode(pod *corev1.Pod) {
 	at := l.placed[key]
 	if at != nil && at.node != pod.Spec.NodeName {
 		// Someone else was faster than our binding.
+		l.dropWaiting(at)
 		l.edit.RemovePod(key, at.node)
 		l.wake(&Event{Kind: PodRemoved, Pod: at.info})
 		at = nil
@@ -92,8 +107,24 @@ func (l *loop) podWaits(old, now *corev1.Pod) {
 	// A change of the status alone, such as that of the condition set here, is no reason to try
 	// the pod again.
 	retry := old != nil && (!maps.Equal(old.Labels, now.Labels) || !equality.Semantic.DeepEqual(&old.Spec, &now.Spec))
-	l.queue.set(NewPodInfo(now), retry, time.Now())
-	if len(now.Spec.SchedulingGates) > 0 {
+	info := NewPodInfo(now)
+	gatedBy := l.gatedBy(info)
+	l.queue.set(info, gatedBy, retry, time.Now())
+	if gatedBy == NameSchedulingGates {
 		l.setCondition(now, corev1.PodReasonSchedulingGated, "Scheduling is blocked due to non-empty scheduling gates")
 	}
+}
+
+// gatedBy returns the name of the plugin that keeps a pod out of the queue.
+func (l *loop) gatedBy(pod *PodInfo) string {
+	name, _ := l.cfg.Profiles[pod.Pod.Spec.SchedulerName].preEnqueue(&l.edit.s, pod)
+	return name
+}
+
+// asObject keeps a nil pod from becoming an object that is not nil.
+func asObject(pod *corev1.Pod) client.Object {
+	if pod == nil {
+		return nil
+	}
+	return pod
 }

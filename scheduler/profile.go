@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/inboard/inboard/apiserver/client"
 )
 
 // ProfileConfig configures a Profile.
@@ -28,12 +30,21 @@ type WeightedPlugin struct {
 // Profile is a set of plugins that decides where pods go. It is immutable and may be used by many
 // goroutines at once.
 type Profile struct {
-	preFilters []stage[PreFilterPlugin]
-	filters    []stage[FilterPlugin]
-	scorers    []scorer
-	plugins    map[string]Plugin
-	percentage int
-	scratch    sync.Pool
+	preEnqueues []stage[PreEnqueuePlugin]
+	preFilters  []stage[PreFilterPlugin]
+	filters     []stage[FilterPlugin]
+	postFilters []stage[PostFilterPlugin]
+	scorers     []scorer
+	reserves    []stage[ReservePlugin]
+	permits     []stage[PermitPlugin]
+	preBinds    []stage[PreBindPlugin]
+	binds       []stage[BindPlugin]
+	postBinds   []stage[PostBindPlugin]
+	queueSort   QueueSortPlugin
+	watches     []client.Object
+	plugins     map[string]Plugin
+	percentage  int
+	scratch     sync.Pool
 }
 
 // stage is a plugin at one extension point; slot is its place in the states of a cycle.
@@ -50,8 +61,9 @@ type scorer struct {
 	weight    int64
 }
 
-// NewProfile returns a profile. The error names a plugin that has no name, the name of another one or
-// a negative weight.
+// NewProfile returns a profile. SchedulingGates, PrioritySort and DefaultBinder are part of it even if
+// they are not named, the latter two unless others take their place. The error names a plugin that has
+// no name, the name of another one, a negative weight or is a second QueueSortPlugin.
 func NewProfile(cfg ProfileConfig) (*Profile, error) {
 	plugins := slices.Clone(cfg.Plugins)
 	if cfg.Plugins == nil {
@@ -71,27 +83,78 @@ func NewProfile(cfg ProfileConfig) (*Profile, error) {
 		if w.Weight < 0 {
 			return nil, fmt.Errorf("scheduler: Plugins[%d] (%s): Weight is %d; it must not be negative", i, w.Name(), w.Weight)
 		}
+		if x, ok := w.Plugin.(QueueSortPlugin); ok {
+			if p.queueSort != nil {
+				return nil, fmt.Errorf("scheduler: Plugins[%d] (%s): pods are sorted by %s already", i, w.Name(), p.queueSort.Name())
+			}
+			p.queueSort = x
+		}
 		p.add(i, w)
 	}
-	p.scratch.New = func() any { return &scratch{states: make([]any, len(plugins)), skip: make([]bool, len(plugins))} }
+	p.addMissing(len(plugins))
+	slots := len(p.plugins)
+	p.scratch.New = func() any { return &scratch{states: make([]any, slots), skip: make([]bool, slots)} }
 	return p, nil
+}
+
+// addMissing adds what no profile can do without.
+func (p *Profile) addMissing(slot int) {
+	if p.plugins[NameSchedulingGates] == nil {
+		p.add(slot, WeightedPlugin{Plugin: SchedulingGates{}})
+		slot++
+	}
+	if p.queueSort == nil {
+		p.queueSort = PrioritySort{}
+	}
+	if len(p.binds) == 0 {
+		p.add(slot, WeightedPlugin{Plugin: DefaultBinder{}})
+	}
 }
 
 func (p *Profile) add(slot int, w WeightedPlugin) {
 	name := w.Name()
 	p.plugins[name] = w.Plugin
-	if x, ok := w.Plugin.(PreFilterPlugin); ok {
-		p.preFilters = append(p.preFilters, stage[PreFilterPlugin]{x, name, slot})
-	}
-	if x, ok := w.Plugin.(FilterPlugin); ok {
-		p.filters = append(p.filters, stage[FilterPlugin]{x, name, slot})
-	}
+	addTo(&p.preEnqueues, slot, w.Plugin)
+	addTo(&p.preFilters, slot, w.Plugin)
+	addTo(&p.filters, slot, w.Plugin)
+	addTo(&p.postFilters, slot, w.Plugin)
+	addTo(&p.reserves, slot, w.Plugin)
+	addTo(&p.permits, slot, w.Plugin)
+	addTo(&p.preBinds, slot, w.Plugin)
+	addTo(&p.binds, slot, w.Plugin)
+	addTo(&p.postBinds, slot, w.Plugin)
 	if x, ok := w.Plugin.(ScorePlugin); ok {
 		s := scorer{stage: stage[ScorePlugin]{x, name, slot}, weight: max(w.Weight, 1)}
 		s.pre, _ = w.Plugin.(PreScorePlugin)
 		s.normalize, _ = w.Plugin.(ScoreNormalizer)
 		p.scorers = append(p.scorers, s)
 	}
+	if x, ok := w.Plugin.(Watcher); ok {
+		p.watches = append(p.watches, x.Watches()...)
+	}
+}
+
+// addTo adds a plugin to an extension point if it takes part there.
+func addTo[P Plugin](stages *[]stage[P], slot int, plugin Plugin) {
+	if x, ok := plugin.(P); ok {
+		*stages = append(*stages, stage[P]{x, plugin.Name(), slot})
+	}
+}
+
+// later tells whether a plugin takes part after a node was chosen, and so may want its state.
+func (p *Profile) later() bool {
+	return len(p.reserves)+len(p.permits)+len(p.preBinds) > 0
+}
+
+// preEnqueue returns the name of the plugin that keeps the pod out of the queue, and why.
+func (p *Profile) preEnqueue(s *Snapshot, pod *PodInfo) (string, *Status) {
+	for i := range p.preEnqueues {
+		st := &p.preEnqueues[i]
+		if status := step(func() *Status { return st.plugin.PreEnqueue(s, pod) }); status != nil {
+			return st.name, status
+		}
+	}
+	return "", nil
 }
 
 // Assignment is where a pod goes.
@@ -115,13 +178,18 @@ func (p *Profile) Schedule(s *Snapshot, pod *corev1.Pod, random *rand.Rand) (Ass
 }
 
 // Place is Schedule for a pod that was prepared before.
-func (p *Profile) Place(s *Snapshot, pod *PodInfo, random *rand.Rand) (_ Assignment, err error) {
-	s = s.orEmpty()
-	if s.Len() == 0 {
-		return Assignment{}, ErrNoNodes
+func (p *Profile) Place(s *Snapshot, pod *PodInfo, random *rand.Rand) (Assignment, error) {
+	a, _, err := p.place(Cycle{Pod: pod, Snapshot: s.orEmpty()}, random)
+	return a, err
+}
+
+// place returns the states of the plugins, too, if any may want them.
+func (p *Profile) place(c Cycle, random *rand.Rand) (_ Assignment, states []any, err error) {
+	if c.Snapshot.Len() == 0 {
+		return Assignment{}, nil, ErrNoNodes
 	}
 	x := p.scratch.Get().(*scratch)
-	r := run{Profile: p, Cycle: Cycle{Pod: pod, Snapshot: s}, random: random, scratch: x}
+	r := run{Profile: p, Cycle: c, random: random, scratch: x}
 	defer func() {
 		if v := recover(); v != nil {
 			// The scratch space may be in any state: it is left to the garbage collector.
@@ -131,7 +199,11 @@ func (p *Profile) Place(s *Snapshot, pod *PodInfo, random *rand.Rand) (_ Assignm
 		x.clear()
 		p.scratch.Put(x)
 	}()
-	return r.place()
+	a, err := r.place()
+	if err == nil && p.later() {
+		states = slices.Clone(x.states)
+	}
+	return a, states, err
 }
 
 // Outcome is the answer for one of several pods.

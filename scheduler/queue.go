@@ -14,9 +14,9 @@ type queue struct {
 	pods             map[string]*queuedPod
 	active           podHeap
 	backoff          podHeap
-	// unschedulable is walked on each event; gated never is.
-	unschedulable map[string]*queuedPod
-	seq           uint64
+	// unschedulable and gated are walked on each event. Pods with scheduling gates are in neither.
+	unschedulable, gated map[string]*queuedPod
+	seq                  uint64
 }
 
 // longestWait is how long a pod stays unschedulable before it is tried again whatever happened, lest a
@@ -34,10 +34,8 @@ const (
 )
 
 type queuedPod struct {
-	info  *PodInfo
+	QueuedPod
 	where place
-	// tries counts the attempts that failed in a row, for the length of the back-off.
-	tries int
 	// lastTry is when the last one failed, until when the back-off ends.
 	lastTry, until time.Time
 	// failed tells that the last attempt did not end with a refusal but with an error.
@@ -45,19 +43,23 @@ type queuedPod struct {
 	// refusedBy are the plugins that refused the pod; noNodes that there was no node to ask.
 	refusedBy []string
 	noNodes   bool
-	// since and seq order pods of the same priority: by their age or, once tried, by the last try.
-	since time.Time
+	// pending tells that the pod need not sit out a back-off once it is woken.
+	pending bool
+	// gatedBy is the plugin that keeps the pod out of the queue.
+	gatedBy string
+	// seq orders pods that the QueueSortPlugin does not.
 	seq   uint64
 	index int
 }
 
-func newQueue(initial, longest time.Duration) *queue {
-	q := &queue{initial: initial, longest: longest, pods: map[string]*queuedPod{}, unschedulable: map[string]*queuedPod{}}
+func newQueue(initial, longest time.Duration, sort QueueSortPlugin) *queue {
+	q := &queue{initial: initial, longest: longest, pods: map[string]*queuedPod{},
+		unschedulable: map[string]*queuedPod{}, gated: map[string]*queuedPod{}}
 	q.active.less = func(a, b *queuedPod) bool {
-		if a.info.Priority != b.info.Priority {
-			return a.info.Priority > b.info.Priority
+		if sort.Less(&a.QueuedPod, &b.QueuedPod) {
+			return true
 		}
-		return cmp.Or(a.since.Compare(b.since), cmp.Compare(a.seq, b.seq)) < 0
+		return a.seq < b.seq && !sort.Less(&b.QueuedPod, &a.QueuedPod)
 	}
 	q.backoff.less = func(a, b *queuedPod) bool {
 		return cmp.Or(a.until.Compare(b.until), cmp.Compare(a.seq, b.seq)) < 0
@@ -66,33 +68,42 @@ func newQueue(initial, longest time.Duration) *queue {
 }
 
 // set adds a pod or gives a waiting one its new state. With retry, what changed may let it fit: it
-// leaves the unschedulable part.
-func (q *queue) set(info *PodInfo, retry bool, now time.Time) {
+// leaves the unschedulable part. GatedBy names the plugin, if any, that keeps it out of the queue.
+func (q *queue) set(info *PodInfo, gatedBy string, retry bool, now time.Time) {
 	p, ok := q.pods[info.Key]
 	if !ok {
-		p = &queuedPod{since: info.Pod.CreationTimestamp.Time, seq: q.next()}
-		if p.since.IsZero() {
-			p.since = now
+		p = &queuedPod{QueuedPod: QueuedPod{Since: info.Pod.CreationTimestamp.Time}, seq: q.next()}
+		if p.Since.IsZero() {
+			p.Since = now
 		}
 		q.pods[info.Key] = p
 	}
-	gated := len(info.Pod.Spec.SchedulingGates) > 0
 	switch {
-	case gated:
+	case gatedBy != "":
 		q.take(p)
-		p.info, p.where = info, inGated
+		p.Pod = info
+		q.gate(p, gatedBy)
 	case !ok || p.where == inGated:
-		p.info = info
+		q.take(p)
+		p.Pod = info
 		q.activate(p)
 	case p.where == inActive:
 		q.take(p) // its priority may be another
-		p.info = info
+		p.Pod = info
 		q.activate(p)
 	default:
-		p.info = info
+		p.Pod = info
 		if retry && p.where == inUnschedulable {
 			q.wakeUp(p, now)
 		}
+	}
+}
+
+// gate keeps a pod out that is in no part.
+func (q *queue) gate(p *queuedPod, by string) {
+	p.where, p.gatedBy = inGated, by
+	if by != NameSchedulingGates {
+		q.gated[p.Pod.Key] = p
 	}
 }
 
@@ -117,7 +128,9 @@ func (q *queue) take(p *queuedPod) {
 	case inBackoff:
 		heap.Remove(&q.backoff, p.index)
 	case inUnschedulable:
-		delete(q.unschedulable, p.info.Key)
+		delete(q.unschedulable, p.Pod.Key)
+	case inGated:
+		delete(q.gated, p.Pod.Key)
 	}
 	p.where = nowhere
 }
@@ -174,9 +187,9 @@ func (q *queue) deadline() (time.Time, bool) {
 // refused puts back a pod that fits nowhere.
 func (q *queue) refused(p *queuedPod, by []string, noNodes bool, now time.Time) {
 	q.retried(p, now)
-	p.refusedBy, p.noNodes, p.failed = by, noNodes, false
+	p.refusedBy, p.noNodes, p.failed, p.pending = by, noNodes, false, false
 	p.where = inUnschedulable
-	q.unschedulable[p.info.Key] = p
+	q.unschedulable[p.Pod.Key] = p
 }
 
 // errored puts back a pod whose attempt ended with an error: it is tried again after its back-off.
@@ -189,13 +202,29 @@ func (q *queue) errored(p *queuedPod, now time.Time) {
 
 func (q *queue) retried(p *queuedPod, now time.Time) {
 	q.take(p)
-	p.tries++
-	p.lastTry, p.since, p.seq = now, now, q.next()
+	p.Attempts++
+	p.lastTry, p.Since, p.seq = now, now, q.next()
 	wait := q.initial
-	for i := 1; i < p.tries && wait < q.longest; i++ {
+	for i := 1; i < p.Attempts && wait < q.longest; i++ {
 		wait *= 2
 	}
 	p.until = now.Add(min(wait, q.longest))
+}
+
+// regate asks gatedBy about the pods that helps returns true for. Those that no plugin keeps out any
+// more are active.
+func (q *queue) regate(helps func(*queuedPod) bool, gatedBy func(*queuedPod) string) {
+	for _, p := range q.gated {
+		if !helps(p) {
+			continue
+		}
+		by := gatedBy(p)
+		if q.take(p); by != "" {
+			q.gate(p, by)
+		} else {
+			q.activate(p)
+		}
+	}
 }
 
 // wake wakes the unschedulable pods that helps returns true for.
@@ -209,7 +238,7 @@ func (q *queue) wake(helps func(*queuedPod) bool, now time.Time) {
 
 func (q *queue) wakeUp(p *queuedPod, now time.Time) {
 	q.take(p)
-	if p.until.After(now) {
+	if p.until.After(now) && !p.pending {
 		p.where = inBackoff
 		heap.Push(&q.backoff, p)
 		return

@@ -18,15 +18,15 @@ func waitingPod(name string, priority int32) *PodInfo {
 func popped(t *testing.T, q *queue, now time.Time) string {
 	t.Helper()
 	if p := q.pop(now); p != nil {
-		return p.info.Pod.Name
+		return p.Pod.Pod.Name
 	}
 	return ""
 }
 
 func TestQueueOrdersByPriorityThenAge(t *testing.T) {
-	q, now := newQueue(time.Second, 10*time.Second), time.Unix(0, 0)
+	q, now := newQueue(time.Second, 10*time.Second, PrioritySort{}), time.Unix(0, 0)
 	for i, priority := range []int32{5, 10, 5, 10} {
-		q.set(waitingPod(fmt.Sprint("p", i), priority), false, now)
+		q.set(waitingPod(fmt.Sprint("p", i), priority), "", false, now)
 	}
 	for _, want := range []string{"p1", "p3", "p0", "p2", ""} {
 		if got := popped(t, q, now); got != want {
@@ -36,8 +36,8 @@ func TestQueueOrdersByPriorityThenAge(t *testing.T) {
 }
 
 func TestBackoffDoublesUpToItsLimit(t *testing.T) {
-	q, now := newQueue(time.Second, 10*time.Second), time.Unix(0, 0)
-	q.set(waitingPod("p", 0), false, now)
+	q, now := newQueue(time.Second, 10*time.Second, PrioritySort{}), time.Unix(0, 0)
+	q.set(waitingPod("p", 0), "", false, now)
 	p := q.pop(now)
 	for _, want := range []time.Duration{1, 2, 4, 8, 10, 10} {
 		q.errored(p, now)
@@ -56,36 +56,36 @@ func TestBackoffDoublesUpToItsLimit(t *testing.T) {
 }
 
 func TestWokenPodNeedNotWaitWhenNothingElseIsToDo(t *testing.T) {
-	q, now := newQueue(time.Second, 10*time.Second), time.Unix(0, 0)
-	q.set(waitingPod("p", 0), false, now)
+	q, now := newQueue(time.Second, 10*time.Second, PrioritySort{}), time.Unix(0, 0)
+	q.set(waitingPod("p", 0), "", false, now)
 	q.refused(q.pop(now), []string{NameNodeResourcesFit}, false, now)
 	if got := popped(t, q, now.Add(time.Minute)); got != "" {
 		t.Fatal("an unschedulable pod was tried without a reason")
 	}
 	q.wake(func(*queuedPod) bool { return true }, now)
-	q.set(waitingPod("new", 0), false, now)
+	q.set(waitingPod("new", 0), "", false, now)
 	if a, b := popped(t, q, now), popped(t, q, now); a != "new" || b != "p" {
 		t.Fatalf("popped %q and %q", a, b)
 	}
 }
 
 func TestOnlyAChangeThatMattersRetriesAPod(t *testing.T) {
-	q, now := newQueue(time.Second, 10*time.Second), time.Unix(0, 0)
-	q.set(waitingPod("p", 0), false, now)
+	q, now := newQueue(time.Second, 10*time.Second, PrioritySort{}), time.Unix(0, 0)
+	q.set(waitingPod("p", 0), "", false, now)
 	q.refused(q.pop(now), nil, false, now)
-	q.set(waitingPod("p", 0), false, now) // its condition was written
+	q.set(waitingPod("p", 0), "", false, now) // its condition was written
 	if got := popped(t, q, now.Add(time.Hour)); got != "" {
 		t.Fatal("a change of the status made the pod active")
 	}
-	q.set(waitingPod("p", 0), true, now.Add(time.Hour))
+	q.set(waitingPod("p", 0), "", true, now.Add(time.Hour))
 	if got := popped(t, q, now.Add(time.Hour)); got != "p" {
 		t.Fatal("a change of the spec did not")
 	}
 }
 
 func TestAPodThatWaitedTooLongIsTriedAgain(t *testing.T) {
-	q, now := newQueue(time.Second, 10*time.Second), time.Unix(0, 0)
-	q.set(waitingPod("p", 0), false, now)
+	q, now := newQueue(time.Second, 10*time.Second, PrioritySort{}), time.Unix(0, 0)
+	q.set(waitingPod("p", 0), "", false, now)
 	q.refused(q.pop(now), nil, false, now)
 	q.flush(now.Add(longestWait - 1))
 	if got := popped(t, q, now.Add(longestWait-1)); got != "" {
@@ -98,15 +98,15 @@ func TestAPodThatWaitedTooLongIsTriedAgain(t *testing.T) {
 }
 
 func TestGatedPodIsNotTried(t *testing.T) {
-	q, now := newQueue(time.Second, 10*time.Second), time.Unix(0, 0)
+	q, now := newQueue(time.Second, 10*time.Second, PrioritySort{}), time.Unix(0, 0)
 	gated := waitingPod("p", 0)
 	gated.Pod.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: "hold"}}
-	q.set(gated, false, now)
+	q.set(gated, NameSchedulingGates, false, now)
 	q.wake(func(*queuedPod) bool { return true }, now)
 	if got := popped(t, q, now.Add(time.Hour)); got != "" {
 		t.Fatal("a gated pod was tried")
 	}
-	q.set(waitingPod("p", 0), true, now)
+	q.set(waitingPod("p", 0), "", true, now)
 	if got := popped(t, q, now); got != "p" {
 		t.Fatal("the pod was not tried without its gate")
 	}
@@ -116,37 +116,38 @@ func TestGatedPodIsNotTried(t *testing.T) {
 // the part that it says, the heaps are in order, and pods come out by priority.
 func TestQueueKeepsEveryPodInOnePlace(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		q, now := newQueue(time.Second, 10*time.Second), time.Unix(0, 0)
+		q, now := newQueue(time.Second, 10*time.Second, PrioritySort{}), time.Unix(0, 0)
 		var out []*queuedPod
 		for range rapid.IntRange(1, 80).Draw(t, "steps") {
 			now = now.Add(time.Duration(rapid.IntRange(0, 3000).Draw(t, "ms")) * time.Millisecond)
 			info := waitingPod(fmt.Sprint("p", rapid.IntRange(0, 9).Draw(t, "pod")), rapid.Int32Range(0, 3).Draw(t, "priority"))
 			switch rapid.IntRange(0, 6).Draw(t, "op") {
 			case 0, 1:
-				if rapid.IntRange(0, 4).Draw(t, "gated") == 0 {
-					info.Pod.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: "hold"}}
-				}
+				by := rapid.SampledFrom([]string{"", "", "", NameSchedulingGates, "Quota"}).Draw(t, "gatedBy")
 				if p := q.pods[info.Key]; p == nil || p.where != nowhere {
-					q.set(info, rapid.Bool().Draw(t, "retry"), now)
+					q.set(info, by, rapid.Bool().Draw(t, "retry"), now)
 				}
 			case 2:
 				q.remove(info.Key)
 			case 3:
-				q.wake(func(p *queuedPod) bool { return p.info.Priority > 0 }, now)
+				q.wake(func(p *queuedPod) bool { return p.Pod.Priority > 0 }, now)
 			case 4:
 				if p := q.pop(now); p != nil {
 					for _, o := range q.active.pods {
-						if o.info.Priority > p.info.Priority && p.until.Before(now) {
-							t.Fatalf("%s of priority %d came before %s of %d", p.info.Key, p.info.Priority, o.info.Key, o.info.Priority)
+						if o.Pod.Priority > p.Pod.Priority && p.until.Before(now) {
+							t.Fatalf("%s of priority %d came before %s of %d", p.Pod.Key, p.Pod.Priority, o.Pod.Key, o.Pod.Priority)
 						}
 					}
 					out = append(out, p)
 				}
 			case 5:
 				q.flush(now)
+				q.regate(func(*queuedPod) bool { return true }, func(p *queuedPod) string {
+					return rapid.SampledFrom([]string{"", "Quota", NameSchedulingGates}).Draw(t, "regatedBy")
+				})
 			case 6:
 				for _, p := range out {
-					if q.pods[p.info.Key] == p {
+					if q.pods[p.Pod.Key] == p {
 						if rapid.Bool().Draw(t, "error") {
 							q.errored(p, now)
 						} else {
@@ -165,8 +166,11 @@ func checkQueue(t *rapid.T, q *queue) {
 	counts := map[place]int{}
 	for key, p := range q.pods {
 		counts[p.where]++
-		if p.info.Key != key {
-			t.Fatalf("%s stands under %s", p.info.Key, key)
+		if p.Pod.Key != key {
+			t.Fatalf("%s stands under %s", p.Pod.Key, key)
+		}
+		if (p.where == inGated && p.gatedBy != NameSchedulingGates) != (q.gated[key] == p) {
+			t.Fatalf("%s is gated by %q", p.Pod.Key, p.gatedBy)
 		}
 		if p.where == inUnschedulable && q.unschedulable[key] != p {
 			t.Fatalf("%s is not among the unschedulable", key)

@@ -118,11 +118,7 @@ func noneLeft(plugins []string) *Status {
 }
 
 func (r *run) failure(s *Status) error {
-	text := "no reason given"
-	if len(s.Reasons) > 0 {
-		text = s.Reasons[0]
-	}
-	return &PluginError{Plugin: r.at, Point: r.point, Err: fmt.Errorf("%s", text)}
+	return &PluginError{Plugin: r.at, Point: r.point, Err: s.cause()}
 }
 
 // filter collects the feasible nodes, and the refusals of the others.

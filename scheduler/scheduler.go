@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,12 +22,19 @@ type Scheduler struct {
 	pods       *replica.Replica[*corev1.Pod]
 	nodes      *replica.Replica[*corev1.Node]
 	namespaces *replica.Replica[*corev1.Namespace]
-	recorder   *events.Recorder
-	podClient  client.Typed[*corev1.Pod]
-	inbox      inbox
-	jobs       chan job
-	ready      chan struct{}
-	ran        atomic.Bool
+	// objects are the kinds that plugins watch, besides pods when watchesPods.
+	objects     map[reflect.Type]*watched
+	watchesPods bool
+	handle      *Handle
+	waiting     waitingPods
+	// slow are the binding cycles that do more than to bind; they have goroutines of their own.
+	slow      sync.WaitGroup
+	recorder  *events.Recorder
+	podClient client.Typed[*corev1.Pod]
+	inbox     inbox
+	jobs      chan job
+	ready     chan struct{}
+	ran       atomic.Bool
 	// snapshot is the newest state, assumed pods included, for Snapshot.
 	snapshot atomic.Pointer[Snapshot]
 }
@@ -39,6 +47,8 @@ func New(cfg Config) (*Scheduler, error) {
 		return nil, err
 	}
 	s := &Scheduler{cfg: cfg, ready: make(chan struct{}), inbox: newInbox(), podClient: client.For[*corev1.Pod](cfg.Client)}
+	s.handle = &Handle{s}
+	s.waiting.pods = map[string]*bindingCycle{}
 	s.jobs = make(chan job, 2*cfg.Concurrency)
 	s.snapshot.Store(emptySnapshot)
 	if s.pods, err = replica.New(replica.Config[*corev1.Pod]{Client: cfg.Client, Logger: cfg.Logger}); err != nil {
@@ -49,6 +59,9 @@ func New(cfg Config) (*Scheduler, error) {
 	}
 	if s.namespaces, err = replica.New(replica.Config[*corev1.Namespace]{Client: cfg.Client, Logger: cfg.Logger}); err != nil {
 		return nil, fmt.Errorf("scheduler: namespaces: %w", err)
+	}
+	if err := s.watchObjects(); err != nil {
+		return nil, err
 	}
 	component := DefaultSchedulerName
 	if len(cfg.Profiles) == 1 {
@@ -93,15 +106,23 @@ func (s *Scheduler) Run(ctx context.Context) error {
 			}
 		})
 	}
+	for _, w := range s.objects {
+		wg.Go(func() {
+			if err := w.run(ctx, s.cfg.Client); err != nil {
+				cancel(fmt.Errorf("scheduler: %w", err))
+			}
+		})
+	}
 	requestCtx, stopRequests := lingering(ctx, lastRequests)
 	defer stopRequests()
 	for range s.cfg.Concurrency {
 		wg.Go(func() { s.work(ctx, requestCtx) })
 	}
-	newLoop(ctx, s).run()
+	newLoop(ctx, requestCtx, s).run()
 	err := context.Cause(ctx)
 	cancel(nil)
 	wg.Wait()
+	s.slow.Wait()
 	stopRecorder()
 	<-recorded
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
@@ -144,6 +165,13 @@ func (s *Scheduler) subscribe() {
 			s.inbox.post(func(l *loop) { l.podChanged(c.Old, c.New) })
 		}
 	})
+	for _, w := range s.objects {
+		w.view.Subscribe(func(c replica.Change[client.Object]) {
+			if c.Kind != replica.Synced {
+				s.inbox.post(func(l *loop) { l.objectChanged(c.Old, c.New) })
+			}
+		})
+	}
 }
 
 // inbox carries messages to the loop. It has no bound of its own: it holds at most what the replicas
@@ -183,6 +211,11 @@ func (s *Scheduler) synced(ctx context.Context) bool {
 		select {
 		case <-c:
 		case <-ctx.Done():
+			return false
+		}
+	}
+	for _, w := range s.objects {
+		if !w.synced(ctx) {
 			return false
 		}
 	}

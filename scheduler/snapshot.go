@@ -24,6 +24,10 @@ type Snapshot struct {
 	topology *topologies
 	// lost holds the pods, by key, that are said to be on a node that is not here (yet).
 	lost table[lostPod]
+	// kinds are the tables of other objects, one for each kind that was ever set.
+	kinds []kindTable
+	// nominated are the pods, by node, that wait for room that is being made for them there.
+	nominated table[[]*PodInfo]
 }
 
 type lostPod struct {
@@ -119,6 +123,8 @@ func (s *Snapshot) Edit() *Builder {
 type Builder struct {
 	s Snapshot
 	e *edit
+	// kindsOf is the edit that owns s.kinds.
+	kindsOf *edit
 }
 
 // Snapshot returns the state so far. The builder may go on; what it has returned no longer changes.

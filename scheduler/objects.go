@@ -1,0 +1,158 @@
+package scheduler
+
+import (
+	"iter"
+	"reflect"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/inboard/inboard/apiserver/client"
+)
+
+// kindTable holds the objects of one kind. Like everything in a snapshot it is persistent.
+type kindTable struct {
+	kind reflect.Type
+	// all has the objects by namespace and name; groups has them once more, by groupOf.
+	all    table[client.Object]
+	groups table[table[client.Object]]
+}
+
+// groupOf names the group under which objects of a kind are found together: those of a namespace but
+// for the kinds that placements look for otherwise.
+func groupOf(obj client.Object) string {
+	if v, ok := obj.(*corev1.PersistentVolume); ok {
+		return v.Spec.StorageClassName
+	}
+	return obj.GetNamespace()
+}
+
+func objectKey(namespace, name string) string { return namespace + "/" + name }
+
+func (s *Snapshot) kind(t reflect.Type) *kindTable {
+	for i := range s.kinds {
+		if s.kinds[i].kind == t {
+			return &s.kinds[i]
+		}
+	}
+	return nil
+}
+
+// Object returns an object of a kind that plugins watch, such as
+// Object[*corev1.PersistentVolumeClaim](s, "default", "data"); read it only.
+func Object[T client.Object](s *Snapshot, namespace, name string) (T, bool) {
+	var zero T
+	k := s.orEmpty().kind(reflect.TypeFor[T]())
+	if k == nil {
+		return zero, false
+	}
+	obj, ok := k.all.get(objectKey(namespace, name))
+	if !ok {
+		return zero, false
+	}
+	return obj.(T), true
+}
+
+// Objects returns the objects of a kind in a namespace, or all when it is empty, in no order.
+func Objects[T client.Object](s *Snapshot, namespace string) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		k := s.orEmpty().kind(reflect.TypeFor[T]())
+		if k == nil {
+			return
+		}
+		in := k.all
+		if namespace != "" {
+			in, _ = k.groups.get(namespace)
+		}
+		for _, obj := range in.all() {
+			if !yield(obj.(T)) {
+				return
+			}
+		}
+	}
+}
+
+// SetObject adds an object of a kind that a plugin watches, or replaces the one of its name. The kind is
+// the Go type. Nodes, namespaces and pods on nodes have methods of their own.
+func (b *Builder) SetObject(obj client.Object) {
+	k := b.ownKind(reflect.TypeOf(obj))
+	key, group := objectKey(obj.GetNamespace(), obj.GetName()), groupOf(obj)
+	if old, ok := k.all.get(key); ok && groupOf(old) != group {
+		k.leave(b.e, groupOf(old), key)
+	}
+	k.all.put(b.e, key, obj)
+	in, _ := k.groups.get(group)
+	in.put(b.e, key, obj)
+	k.groups.put(b.e, group, in)
+}
+
+// RemoveObject removes the object that has obj's kind, namespace and name.
+func (b *Builder) RemoveObject(obj client.Object) {
+	k := b.ownKind(reflect.TypeOf(obj))
+	key := objectKey(obj.GetNamespace(), obj.GetName())
+	old, ok := k.all.get(key)
+	if !ok {
+		return
+	}
+	k.all.remove(b.e, key)
+	k.leave(b.e, groupOf(old), key)
+}
+
+func (k *kindTable) leave(e *edit, group, key string) {
+	in, _ := k.groups.get(group)
+	if in.remove(e, key); in.n == 0 {
+		k.groups.remove(e, group)
+		return
+	}
+	k.groups.put(e, group, in)
+}
+
+// ownKind returns a table that may be changed. There are few kinds: their list is copied.
+func (b *Builder) ownKind(t reflect.Type) *kindTable {
+	if b.kindsOf != b.e {
+		b.s.kinds, b.kindsOf = slices.Clone(b.s.kinds), b.e
+	}
+	if k := b.s.kind(t); k != nil {
+		return k
+	}
+	b.s.kinds = append(b.s.kinds, kindTable{kind: t})
+	return &b.s.kinds[len(b.s.kinds)-1]
+}
+
+// Nominate notes that the pod waits for room that is being made for it on the node. Pods of the same
+// priority and lower ones are placed as if it were there already. A pod has one such node at most: the
+// caller takes back an older one by Denominate.
+func (b *Builder) Nominate(p *PodInfo, node string) {
+	old, _ := b.s.nominated.get(node)
+	b.s.nominated.put(b.e, node, append(withoutPod(old, p.Key), p))
+}
+
+// Denominate takes back what Nominate has noted.
+func (b *Builder) Denominate(key, node string) {
+	old, ok := b.s.nominated.get(node)
+	if !ok {
+		return
+	}
+	if left := withoutPod(old, key); len(left) > 0 {
+		b.s.nominated.put(b.e, node, left)
+	} else {
+		b.s.nominated.remove(b.e, node)
+	}
+}
+
+// withoutPod returns a new list.
+func withoutPod(pods []*PodInfo, key string) []*PodInfo {
+	out := make([]*PodInfo, 0, len(pods)+1)
+	for _, p := range pods {
+		if p.Key != key {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// Nominated returns the pods that wait for room on the node.
+func (s *Snapshot) Nominated(node string) []*PodInfo {
+	p, _ := s.orEmpty().nominated.get(node)
+	return p
+}
