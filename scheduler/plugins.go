@@ -15,9 +15,9 @@ const (
 	NameInterPodAffinity   = "InterPodAffinity"
 
 	NameNodeDeclaredFeatures = "NodeDeclaredFeatures"
-	NameSchedulingGates    = "SchedulingGates"
-	NamePrioritySort       = "PrioritySort"
-	NameDefaultBinder      = "DefaultBinder"
+	NameSchedulingGates      = "SchedulingGates"
+	NamePrioritySort         = "PrioritySort"
+	NameDefaultBinder        = "DefaultBinder"
 )
 
 // DefaultPlugins returns new values of all built-in plugins in Kubernetes' order and with its default
