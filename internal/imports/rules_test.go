@@ -53,7 +53,7 @@ var rules = []rule{
 		own: []string{"store", "apiserver/client", "apiserver/internal/managed", "apiserver/openapi", "apiserver/pki"},
 		why: "the API over a store; it meets the components only at the contract"},
 
-	{pkg: "scheduler/...", may: with("k8s.io/component-helpers/..."), own: []string{"apiserver/client", "apiserver/client/replica", "internal/events", "scheduler/..."},
+	{pkg: "scheduler/...", may: with("k8s.io/component-helpers/..."), own: []string{"apiserver/client", "apiserver/client/replica", "internal/election", "internal/events", "scheduler/..."},
 		why: "a component meets the others only at the contract"},
 
 	{pkg: "controller", may: with("k8s.io/client-go/util/workqueue"), own: []string{"apiserver/client", "apiserver/client/replica", "internal/events"},
@@ -85,6 +85,7 @@ var rules = []rule{
 
 	{pkg: "internal/apitest", own: []string{"store", "apiserver", "apiserver/client", "apiserver/kinds", "apiserver/pki"},
 		why: "the server of other packages' tests; only tests import it"},
+	{pkg: "internal/election", may: machinery, own: []string{"apiserver/client"}, why: "components elect a leader through the contract; client-go's election is banned"},
 	{pkg: "internal/events", may: machinery, own: []string{"apiserver/client"}, why: "components record events through the contract"},
 	{pkg: "internal/news", why: "a queue of names, for every runtime"},
 	{pkg: "internal/nstest", may: []string{"github.com/vishvananda/netlink"},
