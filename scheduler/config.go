@@ -34,6 +34,8 @@ type Config struct {
 	Concurrency int
 	// RequestTimeout bounds each of them; 0 means 30 s.
 	RequestTimeout time.Duration
+	// LeaderElection, when not zero, makes Run wait until this scheduler is the one that works.
+	LeaderElection LeaderElection
 	// Logger receives what goes wrong, and each binding at debug level; nil discards.
 	Logger *slog.Logger
 }

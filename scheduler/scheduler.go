@@ -13,6 +13,7 @@ import (
 
 	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/apiserver/client/replica"
+	"github.com/inboard/inboard/internal/election"
 	"github.com/inboard/inboard/internal/events"
 )
 
@@ -35,6 +36,8 @@ type Scheduler struct {
 	jobs      chan job
 	ready     chan struct{}
 	ran       atomic.Bool
+	// elector is nil when the scheduler works whoever else does.
+	elector *election.Elector
 	// snapshot is the newest state, assumed pods included, for Snapshot.
 	snapshot atomic.Pointer[Snapshot]
 }
@@ -63,6 +66,9 @@ func New(cfg Config) (*Scheduler, error) {
 	if err := s.watchObjects(); err != nil {
 		return nil, err
 	}
+	if s.elector, err = cfg.elector(); err != nil {
+		return nil, err
+	}
 	component := DefaultSchedulerName
 	if len(cfg.Profiles) == 1 {
 		for name := range cfg.Profiles {
@@ -76,19 +82,28 @@ func New(cfg Config) (*Scheduler, error) {
 	return s, nil
 }
 
-// Ready is closed once the scheduler has seen all pods and nodes that existed when Run began.
+// Ready is closed once the scheduler has seen all pods and nodes that existed when it began to work, which is
+// after it was elected when there is an election.
 func (s *Scheduler) Ready() <-chan struct{} { return s.ready }
 
 // Snapshot returns the state that the scheduler decides on now, with the pods that it is binding on
 // their nodes: ask it what-if questions, with Profile.Schedule on changed copies.
 func (s *Scheduler) Snapshot() *Snapshot { return s.snapshot.Load() }
 
-// Run schedules until ctx ends, and returns nil then, after everything it started has stopped. It can
-// be called once.
+// Run schedules until ctx ends, and returns nil then, after everything it started has stopped. With a
+// Config.LeaderElection it waits for leadership first, reads nothing before that, and returns an
+// ErrLeadershipLost when it is over. It can be called once.
 func (s *Scheduler) Run(ctx context.Context) error {
 	if !s.ran.CompareAndSwap(false, true) {
 		return errors.New("scheduler: Run was called before")
 	}
+	if s.elector == nil {
+		return s.run(ctx)
+	}
+	return s.elector.Run(ctx, s.run)
+}
+
+func (s *Scheduler) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	// Events of the last bindings are still written: the recorder stops last.
 	recordCtx, stopRecorder := context.WithCancel(context.WithoutCancel(ctx))

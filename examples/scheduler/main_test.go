@@ -32,7 +32,7 @@ func TestPodsAreBoundOverHTTPS(t *testing.T) {
 	defer cancel()
 	runCtx, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
-	go func() { done <- run(runCtx, kubeconfig, "mine", true) }()
+	go func() { done <- run(runCtx, kubeconfig, "mine", true, true) }()
 
 	pods := client.For[*corev1.Pod](c)
 	_, err := pods.Create(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"},
@@ -81,7 +81,7 @@ func waitFor(t *testing.T, ctx context.Context, c client.Interface, ok func(*cor
 }
 
 func TestMissingKubeconfigIsNamed(t *testing.T) {
-	if err := run(context.Background(), "/no/such/kubeconfig", "default-scheduler", false); err == nil || !strings.Contains(err.Error(), "/no/such/kubeconfig") {
+	if err := run(context.Background(), "/no/such/kubeconfig", "default-scheduler", false, false); err == nil || !strings.Contains(err.Error(), "/no/such/kubeconfig") {
 		t.Errorf("error is %v", err)
 	}
 }
