@@ -13,3 +13,12 @@ func (s *Store) Queued() int {
 	defer s.proposals.mu.Unlock()
 	return len(s.proposals.queue)
 }
+
+// CommandRequests tells how many requests a command has, -1 when it is none.
+func CommandRequests(command []byte) int {
+	c, err := decodeCommand(command)
+	if err != nil {
+		return -1
+	}
+	return len(c.requests)
+}

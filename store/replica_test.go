@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -176,6 +177,47 @@ func TestStopWaiting(t *testing.T) {
 	}
 	if b, err := w.Next(t.Context()); err != nil || b.Revision != 3 {
 		t.Errorf("it happened all the same: %v, %v", b, err)
+	}
+}
+
+// Callers that come and go while a command is filling up leave no empty commands and no lost calls.
+func TestChangeOfMind(t *testing.T) {
+	log := &testLog{}
+	s := openReplica(t, log).Store()
+	txn := store.Txn{Then: []store.Op{store.OpPut("k", nil)}}
+	var wg sync.WaitGroup
+	var happened, open atomic.Int64
+	for range 50 {
+		wg.Go(func() {
+			for i := range 100 {
+				ctx, cancel := context.WithCancel(t.Context())
+				if i%2 == 0 {
+					go cancel()
+				}
+				switch _, err := s.Txn(ctx, txn); {
+				case err == nil:
+					happened.Add(1)
+				case errors.Is(err, store.ErrUnknownOutcome):
+					open.Add(1)
+				case !errors.Is(err, context.Canceled):
+					t.Error(err)
+				}
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	if _, err := s.Txn(t.Context(), txn); err != nil {
+		t.Fatal(err)
+	}
+	// Each transaction that happened made one revision, beginning at 2.
+	if n := s.Revision() - 2; n < happened.Load() || n > happened.Load()+open.Load() {
+		t.Errorf("%d transactions happened; %d callers were told so, %d were told that it is open", n, happened.Load(), open.Load())
+	}
+	for _, command := range log.commands {
+		if n := store.CommandRequests(command); n < 1 {
+			t.Fatal("an empty command went through the log")
+		}
 	}
 }
 
