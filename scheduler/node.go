@@ -9,6 +9,10 @@ import (
 
 // NodeInfo is a node together with the pods on it. It is immutable.
 type NodeInfo struct {
+	// version is another one whenever the node, or what its pods ask for, is.
+	version uint64
+	// place is where the node stands in the snapshot.
+	place int
 	// Node is the node itself; read it only.
 	Node *corev1.Node
 	// Pods are the pods that count as running there, assumed ones included.
@@ -29,8 +33,6 @@ type NodeInfo struct {
 	ports []HostPort
 	// images has the size in bytes of each image that the node reports to have.
 	images map[string]int64
-	// place is where the node stands in the snapshot.
-	place int
 }
 
 func newNodeInfo(node *corev1.Node) *NodeInfo {
@@ -60,10 +62,12 @@ func (n *NodeInfo) setNode(node *corev1.Node) {
 	if q, ok := node.Status.Allocatable[corev1.ResourcePods]; ok {
 		n.AllowedPods = q.Value()
 	}
-	n.rebalance()
+	n.changed()
 }
 
-func (n *NodeInfo) rebalance() {
+// changed follows any change that counts for decisions.
+func (n *NodeInfo) changed() {
+	n.version = versions.Add(1)
 	n.balance = balance(n.Requested.MilliCPU, n.Requested.Memory, n)
 }
 
@@ -82,7 +86,7 @@ func (n *NodeInfo) with(p *PodInfo) *NodeInfo {
 	if len(p.Ports) > 0 {
 		c.ports = appended(n.ports, p.Ports...)
 	}
-	c.rebalance()
+	c.changed()
 	return &c
 }
 
@@ -107,7 +111,7 @@ func (n *NodeInfo) without(i int) *NodeInfo {
 		c.NonZeroRequested = c.NonZeroRequested.Add(p.NonZeroRequests)
 		c.ports = append(c.ports, p.Ports...)
 	}
-	c.rebalance()
+	c.changed()
 	return &c
 }
 

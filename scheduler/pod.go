@@ -37,6 +37,7 @@ type PodInfo struct {
 	spread []spreadConstraint
 	images []string
 	kind   *kind
+	shape  string
 	// err is what was wrong with the pod's rules; such a pod fits nowhere.
 	err error
 }
@@ -64,7 +65,7 @@ func NewPodInfo(pod *corev1.Pod) *PodInfo {
 		p.fail(err, "spec.topologySpreadConstraints[%d]", i)
 		p.spread = append(p.spread, c)
 	}
-	p.kind = newKind(p)
+	p.kind, p.shape = newKind(p), shapeOf(p)
 	return p
 }
 

@@ -59,6 +59,7 @@ type scorer struct {
 	pre       PreScorePlugin
 	normalize ScoreNormalizer
 	weight    int64
+	byShape   bool
 }
 
 // NewProfile returns a profile. SchedulingGates, PrioritySort and DefaultBinder are part of it even if
@@ -127,6 +128,7 @@ func (p *Profile) add(slot int, w WeightedPlugin) {
 		s := scorer{stage: stage[ScorePlugin]{x, name, slot}, weight: max(w.Weight, 1)}
 		s.pre, _ = w.Plugin.(PreScorePlugin)
 		s.normalize, _ = w.Plugin.(ScoreNormalizer)
+		s.byShape = scoresByShape(w.Plugin) && s.weight <= mostWeight
 		p.scorers = append(p.scorers, s)
 	}
 	if x, ok := w.Plugin.(Watcher); ok {

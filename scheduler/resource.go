@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -123,7 +124,98 @@ type requests struct {
 	asked Resource
 }
 
-func requestsOf(pod *corev1.Pod) (r requests) {
+func requestsOf(pod *corev1.Pod) requests {
+	if r, ok := plainRequests(pod); ok {
+		return r
+	}
+	return anyRequests(pod)
+}
+
+// plainRequests is anyRequests for the usual pod: only containers, which ask only for CPU, memory and ephemeral
+// storage in amounts that need no rounding, and are allotted just that. It makes no maps.
+func plainRequests(pod *corev1.Pod) (r requests, ok bool) {
+	if len(pod.Spec.InitContainers) > 0 || pod.Spec.Overhead != nil || pod.Spec.Resources != nil || !allottedAsAsked(pod) {
+		return r, false
+	}
+	for i := range pod.Spec.Containers {
+		c := plainAmounts(pod.Spec.Containers[i].Resources.Requests)
+		if c.odd {
+			return r, false
+		}
+		r.exact = r.exact.Add(c.Resource)
+		if !c.cpu {
+			c.MilliCPU = defaultMilliCPU
+		}
+		if !c.memory {
+			c.Memory = defaultMemory
+		}
+		r.nonZero = r.nonZero.Add(Resource{MilliCPU: c.MilliCPU, Memory: c.Memory})
+	}
+	r.asked = r.nonZero
+	return r, true
+}
+
+// amounts are what one container requests; cpu and memory tell that they are named, odd that it is
+// more than plainRequests deals with.
+type amounts struct {
+	Resource
+	cpu, memory, odd bool
+}
+
+// mostPlain keeps sums of many amounts from reaching the largest number.
+const mostPlain = 1 << 50
+
+func plainAmounts(list corev1.ResourceList) (a amounts) {
+	for name, q := range list {
+		var exact bool
+		switch name {
+		case corev1.ResourceCPU:
+			a.cpu = true
+			a.MilliCPU = q.MilliValue()
+			exact = a.MilliCPU < mostPlain && q.Cmp(*resource.NewMilliQuantity(a.MilliCPU, resource.DecimalSI)) == 0
+		case corev1.ResourceMemory:
+			a.memory = true
+			a.Memory, exact = q.AsInt64()
+		case corev1.ResourceEphemeralStorage:
+			a.EphemeralStorage, exact = q.AsInt64()
+		}
+		if !exact || a.MilliCPU < 0 || a.Memory < 0 || a.Memory >= mostPlain || a.EphemeralStorage < 0 || a.EphemeralStorage >= mostPlain {
+			a.odd = true
+			return a
+		}
+	}
+	return a
+}
+
+// allottedAsAsked tells whether a resize, done or under way, can't make a difference.
+func allottedAsAsked(pod *corev1.Pod) bool {
+	if pod.Spec.NodeName == "" {
+		return true
+	}
+	if resourcehelper.IsPodResizeInfeasible(pod) || len(pod.Status.InitContainerStatuses) > 0 {
+		return false
+	}
+	for i := range pod.Spec.Containers {
+		c := &pod.Spec.Containers[i]
+		at := slices.IndexFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return s.Name == c.Name })
+		if at < 0 {
+			continue
+		}
+		allotted, actual := pod.Status.ContainerStatuses[at].AllocatedResources, pod.Status.ContainerStatuses[at].Resources
+		if allotted != nil && !sameList(allotted, c.Resources.Requests) ||
+			actual != nil && actual.Requests != nil && !sameList(actual.Requests, c.Resources.Requests) {
+			return false
+		}
+	}
+	return true
+}
+
+func sameList(a, b corev1.ResourceList) bool {
+	return maps.EqualFunc(a, b, func(x, y resource.Quantity) bool { return x.Cmp(y) == 0 })
+}
+
+// anyRequests follows all of Kubernetes' rules.
+func anyRequests(pod *corev1.Pod) (r requests) {
 	// A pod on a node counts for what the kubelet has allotted, which a resize may have changed.
 	opts := resourcehelper.PodResourcesOptions{UseStatusResources: pod.Spec.NodeName != ""}
 	list := resourcehelper.PodRequests(pod, opts)

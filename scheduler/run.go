@@ -14,6 +14,9 @@ type scratch struct {
 	refusals []refusal
 	totals   []int64
 	scores   []int64
+	// shapes are what is remembered from earlier placements.
+	shapes     []*opinions
+	placements uint64
 }
 
 func (x *scratch) clear() {
@@ -21,14 +24,13 @@ func (x *scratch) clear() {
 	clear(x.skip)
 	clear(x.feasible)
 	clear(x.refusals)
-	x.feasible, x.refusals = x.feasible[:0], x.refusals[:0]
+	x.feasible, x.refusals, x.totals = x.feasible[:0], x.refusals[:0], x.totals[:0]
 }
 
 // refusal becomes a Verdict when it turns out that it matters.
 type refusal struct {
-	node   *NodeInfo
-	plugin string
-	status *Status
+	node *NodeInfo
+	nodeRefusal
 }
 
 // run is one placement under way.
@@ -37,6 +39,10 @@ type run struct {
 	Cycle
 	*scratch
 	random *rand.Rand
+	// memory has the opinions about nodes for pods of this shape, of the leading filters and of those
+	// scorers that go by shapes.
+	memory  *opinions
+	leading int
 	// at and point name the plugin that is running, should it panic.
 	at, point string
 	// only, when restricted, are the nodes that PreFilter plugins have left over.
@@ -124,6 +130,7 @@ func (r *run) failure(s *Status) error {
 // filter collects the feasible nodes, and the refusals of the others.
 func (r *run) filter(fit *FitError) error {
 	r.point = "Filter"
+	r.recall()
 	if r.restricted {
 		return r.filterOnly(fit)
 	}
@@ -138,7 +145,7 @@ func (r *run) filter(fit *FitError) error {
 		if at >= n {
 			at -= n
 		}
-		if err := r.check(r.Snapshot.nodes.at(at)); err != nil {
+		if err := r.consider(r.Snapshot.nodes.at(at)); err != nil {
 			return err
 		}
 		if len(r.feasible) >= want {
@@ -152,7 +159,7 @@ func (r *run) filterOnly(fit *FitError) error {
 	slices.Sort(r.only)
 	for _, name := range slices.Compact(r.only) {
 		if n := r.Snapshot.Node(name); n != nil {
-			if err := r.check(n); err != nil {
+			if err := r.consider(n); err != nil {
 				return err
 			}
 		}
@@ -168,8 +175,22 @@ func (r *run) absent() *Status {
 }
 
 func (r *run) check(n *NodeInfo) error {
-	for i := range r.filters {
-		st := &r.filters[i]
+	refused, err := r.ask(r.filters, n)
+	switch {
+	case err != nil:
+		return err
+	case refused.status != nil:
+		r.refusals = append(r.refusals, refusal{n, refused})
+	default:
+		r.feasible = append(r.feasible, n)
+	}
+	return nil
+}
+
+// ask returns the first refusal of some filters, if any.
+func (r *run) ask(filters []stage[FilterPlugin], n *NodeInfo) (nodeRefusal, error) {
+	for i := range filters {
+		st := &filters[i]
 		if r.skip[st.slot] {
 			continue
 		}
@@ -179,13 +200,11 @@ func (r *run) check(n *NodeInfo) error {
 			continue
 		}
 		if status.Code == Error {
-			return r.failure(status)
+			return nodeRefusal{}, r.failure(status)
 		}
-		r.refusals = append(r.refusals, refusal{n, st.name, status})
-		return nil
+		return nodeRefusal{st.name, status}, nil
 	}
-	r.feasible = append(r.feasible, n)
-	return nil
+	return nodeRefusal{}, nil
 }
 
 // leastFeasible is how many feasible nodes are looked for at the least, and leastPercentage the least
@@ -207,10 +226,12 @@ func (r *run) enough(n int) int {
 	return max(n*percentage/100, leastFeasible)
 }
 
+// score adds what the scorers say that do not go by shapes, whose scores are in the totals already.
 func (r *run) score() error {
-	r.totals = grown(r.totals, len(r.feasible))
-	clear(r.totals)
 	for i := range r.scorers {
+		if r.scorers[i].byShape {
+			continue
+		}
 		if _, err := r.scoreWith(&r.scorers[i]); err != nil {
 			return err
 		}

@@ -68,7 +68,7 @@ func (r *run) filterAll(also map[*NodeInfo][]Verdict) error {
 	r.point = "Filter"
 	for n := range r.Snapshot.Nodes() {
 		if r.restricted && !slices.Contains(r.only, n.Node.Name) {
-			r.refusals = append(r.refusals, refusal{n, strings.Join(r.restrictedBy, ","), r.absent()})
+			r.refusals = append(r.refusals, refusal{n, nodeRefusal{strings.Join(r.restrictedBy, ","), r.absent()}})
 			continue
 		}
 		before := len(r.refusals)
