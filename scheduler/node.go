@@ -13,6 +13,8 @@ type NodeInfo struct {
 	version uint64
 	// place is where the node stands in the snapshot.
 	place int
+	// name is Node.Name.
+	name string
 	// Node is the node itself; read it only.
 	Node *corev1.Node
 	// Pods are the pods that count as running there, assumed ones included.
@@ -42,7 +44,7 @@ func newNodeInfo(node *corev1.Node) *NodeInfo {
 }
 
 func (n *NodeInfo) setNode(node *corev1.Node) {
-	n.Node = node
+	n.Node, n.name = node, node.Name
 	n.Allocatable = NewResource(node.Status.Allocatable)
 	n.images = nil
 	if len(node.Status.Images) > 0 {

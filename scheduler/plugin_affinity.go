@@ -65,10 +65,16 @@ type affinityState struct {
 	// incoming pod; near those of pods that match all its required affinity rules, away those of
 	// pods that match one of its required anti-affinity rules.
 	existing, near, away domainSets
-	// axes has, for each required affinity rule, the domains of its topology key.
-	axes []*axis
+	// company has, for each required affinity rule, the domains of its topology key, and which of them
+	// are near; the latter is nil when none is.
+	company []company
 	// self tells that the pod itself matches all its required affinity rules.
 	self bool
+}
+
+type company struct {
+	*axis
+	near *domainSet
 }
 
 // Name implements Plugin.
@@ -108,7 +114,8 @@ func (st *affinityState) addOwn(c *Cycle) {
 			}
 		}
 		for i := range p.affinity {
-			st.axes = append(st.axes, s.axis(p.affinity[i].topologyKey))
+			key := p.affinity[i].topologyKey
+			st.company = append(st.company, company{s.axis(key), st.near.find(key)})
 		}
 		st.self = matchesAll(s, p.affinity, p.kind)
 	}
@@ -133,9 +140,9 @@ func matchesAll(s *Snapshot, terms []affinityTerm, k *kind) bool {
 }
 
 // Filter implements FilterPlugin.
-func (InterPodAffinity) Filter(c *Cycle, state any, n *NodeInfo) *Status {
+func (InterPodAffinity) Filter(_ *Cycle, state any, n *NodeInfo) *Status {
 	st := state.(*affinityState)
-	if !st.nearEnough(c.Pod, n) {
+	if !st.nearEnough(n) {
 		return refusePodAffinity
 	}
 	for i := range st.away {
@@ -154,14 +161,14 @@ func (InterPodAffinity) Filter(c *Cycle, state any, n *NodeInfo) *Status {
 // nearEnough tells whether the node is in a domain of each rule that has a pod matching all. When no
 // pod anywhere does, the first of a group that wants its own company may go anywhere that has the
 // topology keys.
-func (st *affinityState) nearEnough(p *PodInfo, n *NodeInfo) bool {
+func (st *affinityState) nearEnough(n *NodeInfo) bool {
 	all := true
-	for i, a := range st.axes {
-		if a.domains[n.place] == noDomain {
+	for i := range st.company {
+		c := &st.company[i]
+		if c.domains[n.place] == noDomain {
 			return false
 		}
-		d := st.near.find(p.affinity[i].topologyKey)
-		all = all && d != nil && d.has(n)
+		all = all && c.near != nil && c.near.has(n)
 	}
 	return all || len(st.near) == 0 && st.self
 }

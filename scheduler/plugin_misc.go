@@ -62,14 +62,16 @@ func (ImageLocality) Name() string { return NameImageLocality }
 // PreScore implements PreScorePlugin: with no image on any node there is nothing to prefer.
 func (ImageLocality) PreScore(c *Cycle, _ []*NodeInfo) (any, bool, error) {
 	nodes := float64(c.Snapshot.Len())
-	spread := make([]float64, len(c.Pod.images))
-	found := false
+	var spread []float64
 	for i, name := range c.Pod.images {
 		if n, ok := c.Snapshot.images.get(name); ok {
-			spread[i], found = float64(n)/nodes, true
+			if spread == nil {
+				spread = make([]float64, len(c.Pod.images))
+			}
+			spread[i] = float64(n) / nodes
 		}
 	}
-	return spread, !found, nil
+	return spread, spread == nil, nil
 }
 
 // Score implements ScorePlugin.

@@ -80,6 +80,9 @@ func (TaintToleration) Filter(c *Cycle, _ any, n *NodeInfo) *Status {
 
 // PreScore implements PreScorePlugin.
 func (TaintToleration) PreScore(c *Cycle, nodes []*NodeInfo) (any, bool, error) {
+	if c.Snapshot.softTainted == 0 {
+		return nil, true, nil
+	}
 	var able []corev1.Toleration
 	for _, t := range c.Pod.Pod.Spec.Tolerations {
 		if t.Effect == "" || t.Effect == corev1.TaintEffectPreferNoSchedule {

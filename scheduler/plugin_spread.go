@@ -89,8 +89,8 @@ type spreadAxes struct {
 	counts [][]int64
 }
 
-func newSpreadAxes(c *Cycle, hard bool) (out spreadAxes) {
-	out.constraints = constraintsOf(c.Pod, hard)
+func newSpreadAxes(c *Cycle, constraints []*spreadConstraint) (out spreadAxes) {
+	out.constraints = constraints
 	for _, con := range out.constraints {
 		a := c.Snapshot.axis(con.topologyKey)
 		out.axes = append(out.axes, a)
@@ -120,10 +120,11 @@ func (PodTopologySpread) Name() string { return NamePodTopologySpread }
 
 // PreFilter implements PreFilterPlugin.
 func (PodTopologySpread) PreFilter(c *Cycle) (PreFilterResult, *Status) {
-	st := &spreadState{spreadAxes: newSpreadAxes(c, true)}
-	if len(st.constraints) == 0 {
+	constraints := constraintsOf(c.Pod, true)
+	if len(constraints) == 0 {
 		return PreFilterResult{Skip: true}, nil
 	}
+	st := &spreadState{spreadAxes: newSpreadAxes(c, constraints)}
 	for i := range st.constraints {
 		st.least = append(st.least, st.count(c, i))
 	}
@@ -132,40 +133,52 @@ func (PodTopologySpread) PreFilter(c *Cycle) (PreFilterResult, *Status) {
 
 // count counts the pods of a constraint, and returns the lowest count of any domain.
 func (st *spreadState) count(c *Cycle, i int) int64 {
-	con, domains, counts := st.constraints[i], st.axes[i].domains, st.counts[i]
-	eligible := make([]bool, len(counts))
+	con, a, counts := st.constraints[i], st.axes[i], st.counts[i]
 	included := st.included(c, con)
-	found := int64(0)
-	for place, d := range domains {
-		if included(place) && !eligible[d] {
-			eligible[d] = true
-			found++
-		}
-	}
 	for g := range con.counted(c.Snapshot, c.Pod.kind.namespace) {
 		for place, n := range g.nodes.all() {
+			if included == nil {
+				if d := a.domains[place]; d != noDomain {
+					counts[d] += int64(n)
+				}
+			} else if included(place) {
+				counts[a.domains[place]] += int64(n)
+			}
+		}
+	}
+	// The domains that count are those of the nodes that do.
+	nodes, found := a.nodes, a.live
+	if included != nil {
+		nodes, found = make([]int32, len(counts)), 0
+		for place, d := range a.domains {
 			if included(place) {
-				counts[domains[place]] += int64(n)
+				if nodes[d]++; nodes[d] == 1 {
+					found++
+				}
 			}
 		}
 	}
 	// With fewer domains than are asked for, more may come, and they would be empty. With no domain
 	// at all nothing bounds the skew from below.
-	if found < con.minDomains {
+	if int64(found) < con.minDomains {
 		return 0
 	}
 	least := int64(math.MaxInt32)
 	for d, n := range counts {
-		if eligible[d] {
+		if nodes[d] > 0 {
 			least = min(least, n)
 		}
 	}
 	return least
 }
 
-// included returns what tells whether the node at a place counts for a constraint.
+// included returns what tells whether the node at a place counts for a constraint; nil means that all do
+// that are in a domain.
 func (st *spreadState) included(c *Cycle, con *spreadConstraint) func(place int) bool {
 	if con.includesAll(c.Pod) {
+		if len(st.axes) == 1 {
+			return nil
+		}
 		return st.hasAllKeys
 	}
 	return func(place int) bool {
@@ -197,10 +210,11 @@ type spreadScore struct {
 
 // PreScore implements PreScorePlugin.
 func (PodTopologySpread) PreScore(c *Cycle, nodes []*NodeInfo) (any, bool, error) {
-	st := &spreadScore{spreadAxes: newSpreadAxes(c, false)}
-	if len(st.constraints) == 0 {
+	constraints := constraintsOf(c.Pod, false)
+	if len(constraints) == 0 {
 		return nil, true, nil
 	}
+	st := &spreadScore{spreadAxes: newSpreadAxes(c, constraints)}
 	st.hosts = make([][]int32, len(st.constraints))
 	complete := 0
 	for _, n := range nodes {

@@ -12,26 +12,28 @@ type scratch struct {
 	skip     []bool
 	feasible []*NodeInfo
 	refusals []refusal
-	totals   []int64
-	scores   []int64
+	// told are refusals that are not in the run's memory.
+	told   []nodeRefusal
+	totals []int64
+	scores []int64
 	// shapes are what is remembered from earlier placements.
 	shapes     []*opinions
 	placements uint64
+	// trailing are the filters of the run that come after the leading ones.
+	trailing []stage[FilterPlugin]
 }
 
 func (x *scratch) clear() {
 	clear(x.states)
 	clear(x.skip)
 	clear(x.feasible)
-	clear(x.refusals)
-	x.feasible, x.refusals, x.totals = x.feasible[:0], x.refusals[:0], x.totals[:0]
+	clear(x.told)
+	x.feasible, x.refusals, x.told, x.totals = x.feasible[:0], x.refusals[:0], x.told[:0], x.totals[:0]
 }
 
-// refusal becomes a Verdict when it turns out that it matters.
-type refusal struct {
-	node *NodeInfo
-	nodeRefusal
-}
+// refusal becomes a Verdict when it turns out that it matters. It is small, as there may be thousands of them: the
+// place of the node and the number of what was said, in the run's memory or, below 0, in told.
+type refusal struct{ place, said int32 }
 
 // run is one placement under way.
 type run struct {
@@ -67,7 +69,8 @@ func (r *run) place() (Assignment, error) {
 	case 0:
 		fit.Nodes = make([]Verdict, len(r.refusals))
 		for i, x := range r.refusals {
-			fit.Nodes[i] = Verdict{Node: x.node.Node.Name, Plugin: x.plugin, Status: x.status}
+			said := r.said(x)
+			fit.Nodes[i] = Verdict{Node: r.Snapshot.nodes.at(int(x.place)).name, Plugin: said.plugin, Status: said.status}
 		}
 		return Assignment{}, fit
 	case 1:
@@ -180,11 +183,27 @@ func (r *run) check(n *NodeInfo) error {
 	case err != nil:
 		return err
 	case refused.status != nil:
-		r.refusals = append(r.refusals, refusal{n, refused})
+		r.refuse(n, refused)
 	default:
 		r.feasible = append(r.feasible, n)
 	}
 	return nil
+}
+
+// refuse notes a refusal that is not in the run's memory.
+func (r *run) refuse(n *NodeInfo, refused nodeRefusal) {
+	if len(r.told) == 0 || r.told[len(r.told)-1] != refused {
+		r.told = append(r.told, refused)
+	}
+	r.refusals = append(r.refusals, refusal{int32(n.place), int32(-len(r.told))})
+}
+
+// said returns what was said.
+func (r *run) said(x refusal) nodeRefusal {
+	if x.said < 0 {
+		return r.told[-1-x.said]
+	}
+	return r.memory.refusals[x.said]
 }
 
 // ask returns the first refusal of some filters, if any.

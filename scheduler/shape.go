@@ -158,55 +158,61 @@ func (x *scratch) remembered(shape string, filters, nodes int) *opinions {
 }
 
 // note remembers an opinion, if there is room for the refusal.
-func (o *opinions) note(n *NodeInfo, score int64, refusal nodeRefusal) {
-	if refusal.status == nil {
-		o.nodes[n.place] = opinion{n.version, score}
-		return
+func (o *opinions) note(n *NodeInfo, score int64, refused nodeRefusal) opinion {
+	out := opinion{n.version, score}
+	if refused.status != nil {
+		i := slices.Index(o.refusals, refused)
+		if i < 0 && len(o.refusals) == mostRefusals {
+			return opinion{}
+		}
+		if i < 0 {
+			i, o.refusals = len(o.refusals), append(o.refusals, refused)
+		}
+		out.value = int64(-1 - i)
 	}
-	i := slices.Index(o.refusals, refusal)
-	if i < 0 && len(o.refusals) < mostRefusals {
-		i, o.refusals = len(o.refusals), append(o.refusals, refusal)
-	}
-	if i >= 0 {
-		o.nodes[n.place] = opinion{n.version, int64(-1 - i)}
-	}
+	o.nodes[n.place] = out
+	return out
 }
 
 // recall prepares what consider needs.
 func (r *run) recall() {
-	r.leading = len(r.filters)
+	leading := 0
+	r.trailing = r.trailing[:0]
 	for i := range r.filters {
-		if st := &r.filters[i]; !r.skip[st.slot] && !filtersByShape(st.plugin) {
-			r.leading = i
-			break
+		if st := &r.filters[i]; len(r.trailing) == 0 && (r.skip[st.slot] || filtersByShape(st.plugin)) {
+			leading = i + 1
+		} else if !r.skip[st.slot] {
+			r.trailing = append(r.trailing, *st)
 		}
 	}
-	r.memory = r.remembered(r.Pod.shape, r.leading, r.Snapshot.nodes.n)
+	r.leading = leading
+	r.memory = r.remembered(r.Pod.shape, leading, r.Snapshot.nodes.n)
 }
 
 // consider is check by what is remembered about the node.
 func (r *run) consider(n *NodeInfo) error {
 	o := r.memory.nodes[n.place]
-	var refused nodeRefusal
-	switch {
-	case o.version != n.version:
-		var err error
-		if o.value, refused, err = r.judge(n); err != nil {
+	if o.version != n.version {
+		score, refused, err := r.judge(n)
+		if err != nil {
 			return err
 		}
-		r.memory.note(n, o.value, refused)
-	case o.value < 0:
-		refused = r.memory.refusals[-1-o.value]
-	}
-	if refused.status == nil && r.leading < len(r.filters) {
-		var err error
-		if refused, err = r.ask(r.filters[r.leading:], n); err != nil {
-			return err
+		if o = r.memory.note(n, score, refused); o.version == 0 {
+			r.refuse(n, refused)
+			return nil
 		}
 	}
-	if refused.status != nil {
-		r.refusals = append(r.refusals, refusal{n, refused})
+	if o.value < 0 {
+		r.refusals = append(r.refusals, refusal{int32(n.place), int32(-1 - o.value)})
 		return nil
+	}
+	if len(r.trailing) > 0 {
+		if refused, err := r.ask(r.trailing, n); err != nil {
+			return err
+		} else if refused.status != nil {
+			r.refuse(n, refused)
+			return nil
+		}
 	}
 	r.feasible, r.totals = append(r.feasible, n), append(r.totals, o.value)
 	return nil

@@ -16,9 +16,11 @@ import (
 type Snapshot struct {
 	nodes vector[*NodeInfo]
 	slots table[int]
-	// images counts, by image, the nodes that have it.
-	images     table[int]
-	namespaces table[map[string]string]
+	// images counts, by image, the nodes that have it; softTainted the nodes with a PreferNoSchedule
+	// taint.
+	images      table[int]
+	softTainted int
+	namespaces  table[map[string]string]
 	// groups are the pods on nodes by what rules about other pods can know of them.
 	groups   groups
 	topology *topologies
@@ -139,15 +141,15 @@ func (b *Builder) SetNode(node *corev1.Node) {
 	if i, ok := b.s.slots.get(node.Name); ok {
 		old := b.s.nodes.at(i)
 		now := old.withNode(node)
-		b.countImages(old, -1)
-		b.countImages(now, 1)
+		b.countNode(old, -1)
+		b.countNode(now, 1)
 		b.domainsChanged(i, old.Node, node)
 		b.s.nodes.set(b.e, i, now)
 		return
 	}
 	now := newNodeInfo(node)
 	now.place = b.s.nodes.n
-	b.countImages(now, 1)
+	b.countNode(now, 1)
 	b.domainsOfNew(node)
 	b.s.slots.put(b.e, node.Name, b.s.nodes.n)
 	b.s.nodes.push(b.e, now)
@@ -170,7 +172,7 @@ func (b *Builder) RemoveNode(name string) {
 		return
 	}
 	old := b.s.nodes.at(i)
-	b.countImages(old, -1)
+	b.countNode(old, -1)
 	b.domainsOfGone(i)
 	for _, p := range old.Pods {
 		b.countKind(p.kind, i, -1)
@@ -245,7 +247,11 @@ func (b *Builder) SetNamespace(name string, labels map[string]string) {
 // RemoveNamespace forgets a namespace.
 func (b *Builder) RemoveNamespace(name string) { b.s.namespaces.remove(b.e, name) }
 
-func (b *Builder) countImages(n *NodeInfo, by int) {
+// countNode follows that a node comes, by 1, or goes, by -1.
+func (b *Builder) countNode(n *NodeInfo, by int) {
+	if n.softTaints {
+		b.s.softTainted += by
+	}
 	for name := range n.images {
 		count, _ := b.s.images.get(name)
 		if count += by; count > 0 {

@@ -68,7 +68,7 @@ func (r *run) filterAll(also map[*NodeInfo][]Verdict) error {
 	r.point = "Filter"
 	for n := range r.Snapshot.Nodes() {
 		if r.restricted && !slices.Contains(r.only, n.Node.Name) {
-			r.refusals = append(r.refusals, refusal{n, nodeRefusal{strings.Join(r.restrictedBy, ","), r.absent()}})
+			r.refuse(n, nodeRefusal{strings.Join(r.restrictedBy, ","), r.absent()})
 			continue
 		}
 		before := len(r.refusals)
@@ -76,7 +76,7 @@ func (r *run) filterAll(also map[*NodeInfo][]Verdict) error {
 			return err
 		}
 		if len(r.refusals) > before {
-			also[n] = r.checkAfter(n, r.refusals[before].plugin)
+			also[n] = r.checkAfter(n, r.said(r.refusals[before]).plugin)
 		}
 	}
 	return nil
@@ -109,8 +109,9 @@ func (r *run) trace(t *Trace, also map[*NodeInfo][]Verdict) error {
 		byNode[n] = &t.Nodes[len(t.Nodes)-1]
 	}
 	for _, x := range r.refusals {
-		byNode[x.node].Refused = &Verdict{Node: x.node.Node.Name, Plugin: x.plugin, Status: x.status}
-		byNode[x.node].Also = also[x.node]
+		n, said := r.Snapshot.nodes.at(int(x.place)), r.said(x)
+		byNode[n].Refused = &Verdict{Node: n.name, Plugin: said.plugin, Status: said.status}
+		byNode[n].Also = also[n]
 	}
 	for i := range r.scorers {
 		s := &r.scorers[i]
