@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"slices"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/inboard/inboard/apiserver/client"
 )
 
 // GroupMasters may do everything.
@@ -25,8 +28,8 @@ type Attributes struct {
 
 // Authorizer decides what an identity may do.
 type Authorizer interface {
-	// Authorize tells whether a request is allowed; reason, which may be empty, explains a
-	// refusal to the user. An error means that it can't be told, and refuses.
+	// Authorize tells whether a request is allowed, and why or why not; reason may be empty. An error
+	// means that it can't be told, and refuses.
 	Authorize(ctx context.Context, a *Attributes) (allowed bool, reason string, err error)
 }
 
@@ -36,6 +39,22 @@ type AuthorizerFunc func(ctx context.Context, a *Attributes) (allowed bool, reas
 // Authorize calls f.
 func (f AuthorizerFunc) Authorize(ctx context.Context, a *Attributes) (bool, string, error) {
 	return f(ctx, a)
+}
+
+// Policy is an Authorizer whose rules are objects of the server's own, as those of package rbac are.
+type Policy interface {
+	Authorizer
+	// Admit is asked about each write after Config.Admission, to refuse what would give away rights that
+	// its sender has not.
+	Admit(ctx context.Context, r *AdmissionRequest) error
+	// Bootstrap makes the objects that every cluster has; Server.Run calls it. c may do everything.
+	Bootstrap(ctx context.Context, c client.Interface) error
+}
+
+// RuleLister is an Authorizer that can list what a user may do in a namespace and in the cluster, for
+// SelfSubjectRulesReview. An error tells that the list is not complete.
+type RuleLister interface {
+	RulesFor(ctx context.Context, user *Identity, namespace string) (authorizationv1.SubjectRulesReviewStatus, error)
 }
 
 // authorize asks the authorizer about a request for a resource.

@@ -24,8 +24,9 @@ type Config struct {
 
 	// Admission is asked about every write, in order, after the built-in admission.
 	Admission []Admission
-	// Authorizer decides what an identity may do. The default lets the group system:masters do
-	// everything and the built-in components what they need, see DefaultAuthorizer.
+	// Authorizer decides what an identity may do: package rbac has Kubernetes' own. The default lets
+	// the group system:masters do everything and the built-in components what they need, see
+	// DefaultAuthorizer. One that is a Policy is asked about writes, too.
 	Authorizer Authorizer
 	// Authentication tells who sends a request over HTTP; see AuthenticationConfig.
 	Authentication AuthenticationConfig

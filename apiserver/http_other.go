@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -18,7 +19,7 @@ import (
 // other serves paths that are not for a resource.
 func (c *call) other() {
 	c.query = c.r.URL.Query()
-	path := c.r.URL.Path
+	path := cmp.Or(c.r.URL.Path, "/")
 	a := &Attributes{User: c.user, Verb: strings.ToLower(c.r.Method), Path: path}
 	allowed, reason, err := c.server.cfg.Authorizer.Authorize(c.r.Context(), a)
 	if err != nil || !allowed {

@@ -23,7 +23,11 @@ const keepEvery = time.Minute
 // past their time and restores the objects that the server keeps itself. It returns when all that it
 // started has stopped; the error is nil on cancel.
 func (s *Server) Run(ctx context.Context) error {
-	if err := s.bootstrap(ctx); err != nil {
+	err := s.bootstrap(ctx)
+	if policy, ok := s.cfg.Authorizer.(Policy); ok && err == nil {
+		err = policy.Bootstrap(ctx, s.Client(*systemUser))
+	}
+	if err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}

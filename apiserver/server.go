@@ -46,6 +46,9 @@ func New(cfg Config) (*Server, error) {
 		inFlight: make(chan struct{}, cfg.Limits.InFlight), ready: make(chan struct{}), now: time.Now,
 	}
 	s.admission = append(s.builtinAdmission(), cfg.Admission...)
+	if p, ok := cfg.Authorizer.(Policy); ok {
+		s.admission = append(s.admission, p.Admit)
+	}
 	return s, nil
 }
 

@@ -107,3 +107,19 @@ func parseVersion(s string) (int64, error) {
 	}
 	return int64(n), nil
 }
+
+// Stored tells how the objects of a kind lie in a server's store, for who reads them there without the
+// server. What it reads it shares with the server.
+type Stored struct{ r *resource }
+
+// StoredAs returns the Stored of a row of the table of kinds.
+func StoredAs(k Kind) (Stored, error) {
+	r, err := newResource(k)
+	return Stored{r}, err
+}
+
+// Prefix is what the keys of all objects begin with. The rest is NAME, or NAMESPACE/NAME.
+func (s Stored) Prefix() string { return s.r.prefix }
+
+// Object returns the object of an entry, which is shared and read-only.
+func (s Stored) Object(e *store.Entry) (client.Object, error) { return s.r.object(e) }

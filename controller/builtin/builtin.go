@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 
+	rbacv1 "k8s.io/api/rbac/v1"
+
 	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/controller"
+	"github.com/inboard/inboard/controller/clusterroleaggregation"
 	"github.com/inboard/inboard/controller/deployment"
 	"github.com/inboard/inboard/controller/endpointslice"
 	"github.com/inboard/inboard/controller/garbagecollector"
@@ -60,6 +63,9 @@ func New(cfg Config) (*controller.Group, error) {
 		tainteviction.Add(g, tainteviction.Config{}),
 		podgc.Add(g, podgc.Config{}),
 	)
+	if _, unknown := cfg.Client.ResourceFor(&rbacv1.ClusterRole{}); unknown == nil && err == nil { // a server may be without them
+		err = clusterroleaggregation.Add(g, clusterroleaggregation.Config{})
+	}
 	if err != nil {
 		return nil, fmt.Errorf("builtin: %w", err)
 	}
