@@ -40,7 +40,7 @@ func componentRules() map[string][]rule {
 			{readVerbs, []string{"*"}, []string{"*"}},
 			{[]string{verbDelete}, []string{""}, []string{"pods"}},
 			{[]string{verbCreate}, []string{""}, []string{"bindings", "pods/binding"}},
-			{[]string{verbPatch, verbUpdate}, []string{""}, []string{"pods/status"}},
+			{[]string{verbPatch, verbUpdate}, []string{""}, []string{"pods/status", "persistentvolumes", "persistentvolumeclaims"}},
 			{writeVerbs, leaseGroup, []string{"leases"}},
 		},
 		// The controllers of Kubernetes have a role each; the garbage collector's and the

@@ -142,10 +142,9 @@ func TestUnsupportedFieldsAreNamed(t *testing.T) {
 	c.addNode("node-a", "4")
 	c.start(scheduler.Config{})
 	p := newPod("db", "1")
-	p.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{
-		PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}}}
+	p.Spec.ResourceClaims = []corev1.PodResourceClaim{{Name: "gpu", ResourceClaimName: new("gpu")}}
 	c.addPod(p)
-	if m := c.waitRefused("db", "Unschedulable"); m != "0/1 nodes are available: this scheduler does not support spec.volumes[0].persistentVolumeClaim." {
+	if m := c.waitRefused("db", "Unschedulable"); m != "0/1 nodes are available: this scheduler does not support spec.resourceClaims." {
 		t.Errorf("message is %q", m)
 	}
 }

@@ -33,6 +33,8 @@ type NodeInfo struct {
 
 	// ports are those of all pods; a node rarely has more than a few.
 	ports []HostPort
+	// withVolumes are the pods that the volume plugins look at.
+	withVolumes []*PodInfo
 	// images has the size in bytes of each image that the node reports to have.
 	images map[string]int64
 }
@@ -88,6 +90,9 @@ func (n *NodeInfo) with(p *PodInfo) *NodeInfo {
 	if len(p.Ports) > 0 {
 		c.ports = appended(n.ports, p.Ports...)
 	}
+	if p.volumes != nil {
+		c.withVolumes = appended(n.withVolumes, p)
+	}
 	c.changed()
 	return &c
 }
@@ -106,12 +111,15 @@ func appended[T any](s []T, x ...T) []T {
 func (n *NodeInfo) without(i int) *NodeInfo {
 	c := *n
 	c.Pods = slices.Concat(n.Pods[:i], n.Pods[i+1:])
-	c.Requested, c.NonZeroRequested, c.ports = Resource{}, Resource{}, nil
+	c.Requested, c.NonZeroRequested, c.ports, c.withVolumes = Resource{}, Resource{}, nil, nil
 	// The sums are made anew: sums that stop at the largest number can't be taken apart.
 	for _, p := range c.Pods {
 		c.Requested = c.Requested.Add(p.Requests)
 		c.NonZeroRequested = c.NonZeroRequested.Add(p.NonZeroRequests)
 		c.ports = append(c.ports, p.Ports...)
+		if p.volumes != nil {
+			c.withVolumes = append(c.withVolumes, p)
+		}
 	}
 	c.changed()
 	return &c
@@ -121,12 +129,17 @@ func (n *NodeInfo) without(i int) *NodeInfo {
 // is the rule, no sum changes.
 func (n *NodeInfo) replacing(i int, p *PodInfo) *NodeInfo {
 	old := n.Pods[i]
-	if !sameRequests(&old.Requests, &p.Requests) || !sameRequests(&old.NonZeroRequests, &p.NonZeroRequests) || !slices.Equal(old.Ports, p.Ports) {
+	if !sameRequests(&old.Requests, &p.Requests) || !sameRequests(&old.NonZeroRequests, &p.NonZeroRequests) || !slices.Equal(old.Ports, p.Ports) ||
+		(old.volumes == nil) != (p.volumes == nil) {
 		return n.without(i).with(p)
 	}
 	c := *n
 	c.Pods = slices.Clone(n.Pods)
 	c.Pods[i] = p
+	if p.volumes != nil {
+		c.withVolumes = slices.Clone(n.withVolumes)
+		c.withVolumes[slices.Index(n.withVolumes, old)] = p
+	}
 	return &c
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 
 	"github.com/inboard/inboard/apiserver/client"
 )
@@ -21,8 +22,13 @@ type kindTable struct {
 // groupOf names the group under which objects of a kind are found together: those of a namespace but
 // for the kinds that placements look for otherwise.
 func groupOf(obj client.Object) string {
-	if v, ok := obj.(*corev1.PersistentVolume); ok {
-		return v.Spec.StorageClassName
+	switch x := obj.(type) {
+	case *corev1.PersistentVolume:
+		return volumeClass(x)
+	case *storagev1.CSIStorageCapacity:
+		return x.StorageClassName
+	case *storagev1.VolumeAttachment:
+		return x.Spec.NodeName
 	}
 	return obj.GetNamespace()
 }

@@ -106,24 +106,6 @@ func (SupportedFeatures) PreFilter(c *Cycle) (PreFilterResult, *Status) {
 
 // unsupportedFields returns the paths of the fields that ask for more than the built-in plugins do.
 func unsupportedFields(spec *corev1.PodSpec) (out []string) {
-	for i := range spec.Volumes {
-		v := &spec.Volumes[i].VolumeSource
-		for _, f := range []struct {
-			name string
-			set  bool
-		}{
-			{"persistentVolumeClaim", v.PersistentVolumeClaim != nil},
-			{"ephemeral", v.Ephemeral != nil},
-			{"gcePersistentDisk", v.GCEPersistentDisk != nil},
-			{"awsElasticBlockStore", v.AWSElasticBlockStore != nil},
-			{"iscsi", v.ISCSI != nil},
-			{"rbd", v.RBD != nil},
-		} {
-			if f.set {
-				out = append(out, fmt.Sprintf("spec.volumes[%d].%s", i, f.name))
-			}
-		}
-	}
 	if len(spec.ResourceClaims) > 0 {
 		out = append(out, "spec.resourceClaims")
 	}

@@ -11,7 +11,13 @@ import (
 // PodTopologySpread keeps the pods that a selector matches evenly spread over the domains of a
 // topology, as a rule (DoNotSchedule) or a preference (ScheduleAnyway).
 // https://kubernetes.io/docs/concepts/scheduling-eviction/topology-spread-constraints/
-type PodTopologySpread struct{}
+type PodTopologySpread struct {
+	// DefaultConstraints are for pods without constraints of their own that belong to a Service, a
+	// ReplicationController, a ReplicaSet or a StatefulSet, which gives the selector. Nil means
+	// kube-scheduler's: prefer a skew of at most 3 between hosts and 5 between zones. An empty list
+	// means none.
+	DefaultConstraints []corev1.TopologySpreadConstraint
+}
 
 var (
 	refuseSkew     = NewStatus(Unschedulable, "node(s) didn't match pod topology spread constraints")
@@ -85,6 +91,8 @@ func constraintsOf(p *PodInfo, hard bool) (out []*spreadConstraint) {
 type spreadAxes struct {
 	constraints []*spreadConstraint
 	axes        []*axis
+	// partial tells that nodes which lack a topology key count for the other ones.
+	partial bool
 	// counts has, for each constraint, the pods by domain.
 	counts [][]int64
 }
@@ -99,8 +107,11 @@ func newSpreadAxes(c *Cycle, constraints []*spreadConstraint) (out spreadAxes) {
 	return out
 }
 
-// hasAllKeys tells whether the node at a place is in a domain of each constraint.
+// hasAllKeys tells whether the node at a place is in a domain of each constraint, or need not be.
 func (x *spreadAxes) hasAllKeys(place int) bool {
+	if x.partial {
+		return true
+	}
 	for _, a := range x.axes {
 		if a.domains[place] == noDomain {
 			return false
@@ -119,8 +130,8 @@ type spreadState struct {
 func (PodTopologySpread) Name() string { return NamePodTopologySpread }
 
 // PreFilter implements PreFilterPlugin.
-func (PodTopologySpread) PreFilter(c *Cycle) (PreFilterResult, *Status) {
-	constraints := constraintsOf(c.Pod, true)
+func (p PodTopologySpread) PreFilter(c *Cycle) (PreFilterResult, *Status) {
+	constraints, _ := p.constraintsFor(c.Snapshot, c.Pod, true)
 	if len(constraints) == 0 {
 		return PreFilterResult{Skip: true}, nil
 	}
@@ -209,12 +220,13 @@ type spreadScore struct {
 }
 
 // PreScore implements PreScorePlugin.
-func (PodTopologySpread) PreScore(c *Cycle, nodes []*NodeInfo) (any, bool, error) {
-	constraints := constraintsOf(c.Pod, false)
+func (p PodTopologySpread) PreScore(c *Cycle, nodes []*NodeInfo) (any, bool, error) {
+	constraints, partial := p.constraintsFor(c.Snapshot, c.Pod, false)
 	if len(constraints) == 0 {
 		return nil, true, nil
 	}
 	st := &spreadScore{spreadAxes: newSpreadAxes(c, constraints)}
+	st.partial = partial
 	st.hosts = make([][]int32, len(st.constraints))
 	complete := 0
 	for _, n := range nodes {
@@ -235,25 +247,30 @@ func (PodTopologySpread) PreScore(c *Cycle, nodes []*NodeInfo) (any, bool, error
 	return st, false, nil
 }
 
-// countDomains counts the pods by domain and returns how many domains the candidates are in.
+// countDomains counts the pods by domain and returns how many domains the candidates are in. Those in none
+// are as good as one domain more.
 func (st *spreadScore) countDomains(c *Cycle, i int, nodes []*NodeInfo) (size int) {
 	con, domains, counts := st.constraints[i], st.axes[i].domains, st.counts[i]
-	candidate := make([]bool, len(counts))
+	candidate, inNone := make([]bool, len(counts)), 0
 	for _, n := range nodes {
-		if st.hasAllKeys(n.place) && !candidate[domains[n.place]] {
-			candidate[domains[n.place]] = true
+		switch d := domains[n.place]; {
+		case !st.hasAllKeys(n.place):
+		case d == noDomain:
+			inNone = 1
+		case !candidate[d]:
+			candidate[d] = true
 			size++
 		}
 	}
 	all := con.includesAll(c.Pod)
 	for g := range con.counted(c.Snapshot, c.Pod.kind.namespace) {
 		for place, n := range g.nodes.all() {
-			if st.hasAllKeys(place) && candidate[domains[place]] && (all || con.includes(c.Pod, c.Snapshot.nodes.at(place).Node)) {
-				counts[domains[place]] += int64(n)
+			if d := domains[place]; d != noDomain && candidate[d] && st.hasAllKeys(place) && (all || con.includes(c.Pod, c.Snapshot.nodes.at(place).Node)) {
+				counts[d] += int64(n)
 			}
 		}
 	}
-	return size
+	return size + inNone
 }
 
 func (st *spreadScore) countHosts(c *Cycle, i int) {
@@ -274,11 +291,13 @@ func (PodTopologySpread) Score(_ *Cycle, state any, n *NodeInfo) (int64, error) 
 	}
 	var sum float64
 	for i, con := range st.constraints {
-		var count int64
+		d := st.axes[i].domains[n.place]
+		if d == noDomain {
+			continue
+		}
+		count := st.counts[i][d]
 		if hosts := st.hosts[i]; hosts != nil {
 			count = int64(hosts[n.place])
-		} else {
-			count = st.counts[i][st.axes[i].domains[n.place]]
 		}
 		sum += float64(count)*st.weights[i] + float64(con.maxSkew-1)
 	}
@@ -309,6 +328,9 @@ func (PodTopologySpread) NormalizeScores(_ *Cycle, state any, nodes []*NodeInfo,
 
 // Helps implements EventHinter.
 func (PodTopologySpread) Helps(pod *PodInfo, e *Event) bool {
+	if len(pod.spread) == 0 {
+		return defaultsHelp(pod, e)
+	}
 	switch e.Kind {
 	case PodAssigned, PodRemoved, PodUpdated:
 		if e.Pod.Pod.Namespace != pod.Pod.Namespace {

@@ -15,6 +15,10 @@ const (
 	NameInterPodAffinity   = "InterPodAffinity"
 
 	NameNodeDeclaredFeatures = "NodeDeclaredFeatures"
+	NameVolumeRestrictions   = "VolumeRestrictions"
+	NameNodeVolumeLimits     = "NodeVolumeLimits"
+	NameVolumeBinding        = "VolumeBinding"
+	NameVolumeZone           = "VolumeZone"
 	NameSchedulingGates      = "SchedulingGates"
 	NamePrioritySort         = "PrioritySort"
 	NameDefaultBinder        = "DefaultBinder"
@@ -22,7 +26,7 @@ const (
 
 // DefaultPlugins returns new values of all built-in plugins in Kubernetes' order and with its default
 // weights. SupportedFeatures, which has no counterpart there, refuses pods that ask for what no
-// built-in plugin looks at, such as persistent volumes: leave it out when a plugin of your own does.
+// built-in plugin looks at, such as dynamic resources: leave it out when a plugin of your own does.
 func DefaultPlugins() []WeightedPlugin {
 	return []WeightedPlugin{
 		{Plugin: SchedulingGates{}},
@@ -34,6 +38,10 @@ func DefaultPlugins() []WeightedPlugin {
 		{Plugin: NodeAffinity{}, Weight: 2},
 		{Plugin: NodePorts{}},
 		{Plugin: NodeResourcesFit{}, Weight: 1},
+		{Plugin: VolumeRestrictions{}},
+		{Plugin: NodeVolumeLimits{}},
+		{Plugin: VolumeBinding{}},
+		{Plugin: VolumeZone{}},
 		{Plugin: PodTopologySpread{}, Weight: 2},
 		{Plugin: InterPodAffinity{}, Weight: 2},
 		{Plugin: BalancedAllocation{}, Weight: 1},

@@ -36,8 +36,10 @@ type PodInfo struct {
 	podRules
 	spread []spreadConstraint
 	images []string
-	kind   *kind
-	shape  string
+	// volumes is nil for a pod that no volume plugin needs to look at.
+	volumes *podVolumes
+	kind    *kind
+	shape   string
 	// err is what was wrong with the pod's rules; such a pod fits nowhere.
 	err error
 }
@@ -55,7 +57,7 @@ func NewPodInfo(pod *corev1.Pod) *PodInfo {
 	p := &PodInfo{Pod: pod, Key: podKey(pod), Priority: corev1helpers.PodPriority(pod), Ports: hostPorts(pod)}
 	r := requestsOf(pod)
 	p.Requests, p.NonZeroRequests, p.asked = r.exact, r.nonZero, r.asked
-	p.images = imagesOf(pod)
+	p.images, p.volumes = imagesOf(pod), volumesOf(pod)
 	p.parseNodeAffinity()
 	if a := pod.Spec.Affinity; a != nil {
 		p.parsePodAffinity(a)

@@ -225,11 +225,43 @@ func (p *Profile) ScheduleAll(s *Snapshot, pods []*corev1.Pod, random *rand.Rand
 		info := NewPodInfo(pod)
 		out[i].Pod = pod
 		// The builder's own state may be read while it is not being changed.
-		if out[i].Assignment, out[i].Err = p.Place(&b.s, info, random); out[i].Err == nil {
-			b.AddPod(info, out[i].Node)
+		c := Cycle{Pod: info, Snapshot: &b.s}
+		a, states, err := p.place(c, random)
+		if err == nil {
+			err = p.setAside(b, c, a.Node, states)
+		}
+		if out[i].Err = err; err == nil {
+			out[i].Assignment = a
+			b.AddPod(info, a.Node)
 		}
 	}
 	return out, b.Snapshot()
+}
+
+// setAside puts what plugins reserve for a pod into the builder. What they reserve elsewhere is taken back: no
+// binding follows.
+func (p *Profile) setAside(b *Builder, c Cycle, node string, states []any) error {
+	var assumed []client.Object
+	for i := range p.reserves {
+		st := &p.reserves[i]
+		state := states[st.slot]
+		status := step(func() *Status {
+			r, status := st.plugin.Reserve(&c, state, b.s.Node(node))
+			assumed = append(assumed, r.Assumed...)
+			st.plugin.Unreserve(c.Pod, node, r.State)
+			return status
+		})
+		switch {
+		case status.Rejected():
+			return &FitError{Pod: c.Pod.Pod, NumAllNodes: 1, Nodes: []Verdict{{Node: node, Plugin: st.name, Status: status}}}
+		case status != nil:
+			return &PluginError{Plugin: st.name, Point: "Reserve", Err: status.cause()}
+		}
+	}
+	for _, obj := range assumed {
+		b.SetObject(obj)
+	}
+	return nil
 }
 
 // Schedule places one pod with the default plugins; see Profile.Schedule.

@@ -21,6 +21,9 @@ import (
 //	delete-pods       removes the pods with the given names
 //	remove-nodes      removes nodes
 //	namespaces        sets the labels of namespaces: "name key=value"
+//	objects           adds or replaces objects of other kinds, given as YAML manifests
+//	claims            lists the claims with their volumes, and with the node that a provisioner is told
+//	bind-claims       plays the PersistentVolume controller: claims get the volumes that are reserved for them
 //	show              lists the nodes with their pods
 func TestStories(t *testing.T) {
 	datadriven.Walk(t, "testdata/stories", func(t *testing.T, path string) {
@@ -63,6 +66,14 @@ func (st *story) run(t *testing.T, d *datadriven.TestData) string {
 			b.SetNamespace(f[0], parseLabels(f[1:]))
 		}
 		st.snapshot = b.Snapshot()
+		return ""
+	case "objects":
+		st.setObjects(t, d.Input)
+		return ""
+	case "claims":
+		return st.claims()
+	case "bind-claims":
+		st.bindClaims()
 		return ""
 	case "schedule", "what-if":
 		out, after := st.schedule(t, d)

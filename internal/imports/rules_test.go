@@ -55,7 +55,7 @@ var rules = []rule{
 		own: []string{"store", "apiserver/client", "apiserver/internal/managed", "apiserver/openapi", "apiserver/pki"},
 		why: "the API over a store; it meets the components only at the contract"},
 
-	{pkg: "scheduler/...", may: with("k8s.io/component-helpers/..."), own: []string{"apiserver/client", "apiserver/client/replica", "internal/election", "internal/events", "scheduler/..."},
+	{pkg: "scheduler/...", may: with("k8s.io/component-helpers/...", "k8s.io/csi-translation-lib/..."), own: []string{"apiserver/client", "apiserver/client/replica", "internal/election", "internal/events", "scheduler/..."},
 		why: "a component meets the others only at the contract"},
 
 	{pkg: "controller", may: with("k8s.io/client-go/util/workqueue"), own: []string{"apiserver/client", "apiserver/client/replica", "internal/events"},

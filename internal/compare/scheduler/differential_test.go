@@ -41,10 +41,13 @@ func TestSameDecisions(t *testing.T) {
 	for _, name := range []string{
 		scheduler.NameNodeUnschedulable, scheduler.NameTaintToleration, scheduler.NameNodeAffinity, scheduler.NameNodePorts,
 		scheduler.NameNodeResourcesFit, scheduler.NamePodTopologySpread, scheduler.NameInterPodAffinity,
-		scheduler.NameNodeDeclaredFeatures,
+		scheduler.NameNodeDeclaredFeatures, scheduler.NameVolumeRestrictions, scheduler.NameNodeVolumeLimits,
+		scheduler.NameVolumeBinding, scheduler.NameVolumeZone,
+		scheduler.NameVolumeRestrictions + ", all nodes", scheduler.NameVolumeBinding + ", all nodes", scheduler.NameVolumeZone + ", all nodes",
+		scheduler.NameVolumeBinding + " score", "default spread score", "volumes", "claims", "failures",
 	} {
 		if covered[name] == 0 {
-			t.Errorf("%s refused nothing", name)
+			t.Errorf("%s: none in this run", name)
 		}
 	}
 }
@@ -58,6 +61,7 @@ type contest struct {
 
 	nodes    []*corev1.Node
 	placed   []*corev1.Pod
+	objects  *objects
 	snapshot *scheduler.Snapshot
 }
 
@@ -70,8 +74,12 @@ func (c *contest) run(ctx context.Context) error {
 		b.SetNamespace(ns.Name, ns.Labels)
 	}
 	c.snapshot = b.Snapshot()
+	c.objects = c.g.objects(c.nodes)
 	for i := range c.g.IntN(25) {
 		pod := c.g.pod(fmt.Sprintf("pod-%d", i))
+		c.objects.own(pod)
+		c.objects.mount(pod)
+		c.sync()
 		node, err := c.compare(ctx, pod)
 		if err != nil {
 			text, _ := json.Marshal(pod)
@@ -92,14 +100,34 @@ func (c *contest) run(ctx context.Context) error {
 	return nil
 }
 
+// sync tells us what the cluster has besides nodes and pods.
+func (c *contest) sync() {
+	b := c.snapshot.Edit()
+	for _, obj := range c.objects.all {
+		b.SetObject(obj)
+	}
+	c.snapshot = b.Snapshot()
+}
+
 func (c *contest) compare(ctx context.Context, pod *corev1.Pod) (string, error) {
-	want, err := c.u.schedule(ctx, c.nodes, c.placed, pod)
+	// A framework records its metrics in the background until its context ends.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	want, err := c.u.schedule(ctx, c.nodes, c.placed, pod, c.objects.all)
 	if err != nil {
 		return "", fmt.Errorf("upstream: %w", err)
 	}
-	got, err := c.profile.Schedule(c.snapshot, pod, c.g.Rand)
+	outcomes, after := c.profile.ScheduleAll(c.snapshot, []*corev1.Pod{pod}, c.g.Rand)
+	got, err := outcomes[0].Assignment, outcomes[0].Err
 	var fit *scheduler.FitError
+	var failed *scheduler.PluginError
 	switch {
+	case errors.As(err, &failed) || want.failure != "":
+		if err == nil || err.Error() != want.failure {
+			return "", fmt.Errorf("we fail with %v\nupstream with %q", err, want.failure)
+		}
+		c.covered["failures"]++
+		return "", nil
 	case errors.As(err, &fit):
 		if err.Error() != want.message {
 			return "", fmt.Errorf("we say %q\nupstream %q", err, want.message)
@@ -113,26 +141,38 @@ func (c *contest) compare(ctx context.Context, pod *corev1.Pod) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	if err := c.compareTrace(trace, want); err != nil {
+	if err := c.compareTrace(trace, want, pod); err != nil {
 		return "", err
 	}
 	best := int64(-1)
 	for _, total := range want.totals {
 		best = max(best, total)
 	}
-	if got.Node != "" && want.totals[got.Node] != best {
+	if got.Node == "" {
+		return "", nil
+	}
+	if want.totals[got.Node] != best {
 		return "", fmt.Errorf("we choose %s, which upstream gives %d; its best is %d", got.Node, want.totals[got.Node], best)
 	}
-	return got.Node, nil
+	written, err := want.write(got.Node)
+	if err != nil {
+		return "", fmt.Errorf("upstream: %w", err)
+	}
+	return got.Node, c.compareWritten(after, written, got.Node)
 }
 
-func (c *contest) compareTrace(trace *scheduler.Trace, want *verdict) error {
+func (c *contest) compareTrace(trace *scheduler.Trace, want *verdict, pod *corev1.Pod) error {
+	if p := trace.PreFilter; p != nil && want.refused != "" {
+		if ours := told(p); ours != want.refused {
+			return fmt.Errorf("we refuse all nodes by %s\nupstream by %s", ours, want.refused)
+		}
+		c.covered[p.Plugin+", all nodes"]++
+	}
 	var offset *int64
 	for _, n := range trace.Nodes {
 		if n.Refused != nil {
 			c.covered[n.Refused.Plugin]++
-			code := map[scheduler.Code]string{scheduler.Unschedulable: "Unschedulable", scheduler.UnschedulableAndUnresolvable: "UnschedulableAndUnresolvable"}[n.Refused.Status.Code]
-			ours := fmt.Sprintf("%s: %q, code %v", n.Refused.Plugin, sorted(n.Refused.Status.Reasons), code)
+			ours := told(n.Refused)
 			if theirs := want.refusals[n.Node]; theirs != ours && theirs != "not a candidate" {
 				return fmt.Errorf("%s: we refuse by %s\nupstream by %q", n.Node, ours, theirs)
 			}
@@ -144,6 +184,9 @@ func (c *contest) compareTrace(trace *scheduler.Trace, want *verdict) error {
 		}
 		for _, s := range n.Scores {
 			c.covered[s.Plugin+" score"]++
+			if s.Plugin == scheduler.NamePodTopologySpread && len(pod.Spec.TopologySpreadConstraints) == 0 {
+				c.covered["default spread score"]++
+			}
 			if w := want.scores[n.Node][s.Plugin]; w != s.Score {
 				return fmt.Errorf("%s: %s gives %d; upstream %d", n.Node, s.Plugin, s.Score, w)
 			}
@@ -158,6 +201,11 @@ func (c *contest) compareTrace(trace *scheduler.Trace, want *verdict) error {
 	return nil
 }
 
+// told writes a refusal down as said does.
+func told(v *scheduler.Verdict) string {
+	return fmt.Sprintf("%s: %q, code %v", v.Plugin, sorted(v.Status.Reasons), v.Status.Code)
+}
+
 func (c *contest) describe() (out string) {
 	for _, n := range c.nodes {
 		text, _ := json.Marshal(n)
@@ -166,6 +214,10 @@ func (c *contest) describe() (out string) {
 	for _, p := range c.placed {
 		text, _ := json.Marshal(p)
 		out += fmt.Sprintf("placed: %s\n", text)
+	}
+	for _, obj := range c.objects.all {
+		text, _ := json.Marshal(obj)
+		out += fmt.Sprintf("%T: %s\n", obj, text)
 	}
 	return out
 }

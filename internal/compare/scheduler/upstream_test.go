@@ -2,16 +2,23 @@ package scheduler_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/client-go/informers"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
 	schedulerconfig "k8s.io/kubernetes/pkg/scheduler/apis/config"
 	"k8s.io/kubernetes/pkg/scheduler/apis/config/latest"
@@ -27,19 +34,26 @@ import (
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/nodeports"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/noderesources"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/nodeunschedulable"
+	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/nodevolumelimits"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/podtopologyspread"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/queuesort"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/tainttoleration"
+	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/volumebinding"
+	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/volumerestrictions"
+	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/volumezone"
 	frameworkruntime "k8s.io/kubernetes/pkg/scheduler/framework/runtime"
 	"k8s.io/kubernetes/pkg/scheduler/metrics"
+
+	"github.com/inboard/inboard/apiserver/client"
 )
 
 // upstream is kube-scheduler's framework with the plugins that both have, and its default settings.
 type upstream struct {
-	registry  frameworkruntime.Registry
-	profile   *schedulerconfig.KubeSchedulerProfile
-	client    kubernetes.Interface
-	informers informers.SharedInformerFactory
+	registry frameworkruntime.Registry
+	profile  *schedulerconfig.KubeSchedulerProfile
+	client   *fake.Clientset
+	// written are the objects that plugins have sent to the API server since they were last looked at.
+	written []client.Object
 }
 
 func newUpstream(t testing.TB) *upstream {
@@ -60,14 +74,17 @@ func newUpstream(t testing.TB) *upstream {
 		interpodaffinity.Name:                frameworkruntime.FactoryAdapter(fts, interpodaffinity.New),
 		imagelocality.Name:                   imagelocality.New,
 		nodedeclaredfeatures.Name:            frameworkruntime.FactoryAdapter(fts, nodedeclaredfeatures.New),
+		volumerestrictions.Name:              frameworkruntime.FactoryAdapter(fts, volumerestrictions.New),
+		nodevolumelimits.CSIName:             frameworkruntime.FactoryAdapter(fts, nodevolumelimits.NewCSI),
+		volumebinding.Name:                   frameworkruntime.FactoryAdapter(fts, volumebinding.New),
+		volumezone.Name:                      frameworkruntime.FactoryAdapter(fts, volumezone.New),
 	}}
 	u.client = fake.NewClientset()
-	u.informers = informers.NewSharedInformerFactory(u.client, 0)
-	for _, ns := range someNamespaces() {
-		if err := u.informers.Core().V1().Namespaces().Informer().GetIndexer().Add(ns); err != nil {
-			t.Fatal(err)
-		}
-	}
+	u.client.PrependReactor("update", "*", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		obj := a.(clienttesting.UpdateAction).GetObject()
+		u.written = append(u.written, obj.(client.Object))
+		return true, obj, nil
+	})
 	cfg, err := latest.Default()
 	if err != nil {
 		t.Fatal(err)
@@ -82,6 +99,11 @@ func newUpstream(t testing.TB) *upstream {
 	if len(kept) != len(u.registry) {
 		t.Fatalf("the default profile has only %v", kept)
 	}
+	for i := range u.profile.PluginConfig {
+		if args, ok := u.profile.PluginConfig[i].Args.(*schedulerconfig.VolumeBindingArgs); ok {
+			args.BindTimeoutSeconds = 0 // it writes, and does not wait
+		}
+	}
 	u.profile.Plugins = &schedulerconfig.Plugins{MultiPoint: schedulerconfig.PluginSet{Enabled: kept}}
 	return u
 }
@@ -92,15 +114,21 @@ type verdict struct {
 	refusals map[string]string // node -> plugin and reasons
 	totals   map[string]int64  // node -> weighted sum of scores
 	scores   map[string]map[string]int64
+	failure  string // of a plugin that could not decide
+	refused  string // the plugin that refused all nodes at once, reasons and code
+	// write reserves and writes what the pod needs on a node, and returns what was written.
+	write func(node string) ([]client.Object, error)
 }
 
-func (u *upstream) schedule(ctx context.Context, nodes []*corev1.Node, placed []*corev1.Pod, pod *corev1.Pod) (*verdict, error) {
-	// A framework records its metrics in the background until its context ends.
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+func (u *upstream) schedule(ctx context.Context, nodes []*corev1.Node, placed []*corev1.Pod, pod *corev1.Pod, others []client.Object) (*verdict, error) {
+	informers, err := u.informersOf(nodes, placed, others)
+	if err != nil {
+		return nil, err
+	}
 	snapshot := cache.NewSnapshot(placed, nodes)
 	f, err := frameworkruntime.NewFramework(ctx, u.registry, u.profile, frameworkruntime.WithSnapshotSharedLister(snapshot),
-		frameworkruntime.WithInformerFactory(u.informers), frameworkruntime.WithClientSet(u.client))
+		frameworkruntime.WithInformerFactory(informers), frameworkruntime.WithClientSet(u.client),
+		frameworkruntime.WithSharedCSIManager(nodevolumelimits.NewCSIManager(informers.Storage().V1().CSINodes().Lister())))
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +139,11 @@ func (u *upstream) schedule(ctx context.Context, nodes []*corev1.Node, placed []
 	pre, status, by := f.RunPreFilterPlugins(ctx, state, pod)
 	if !status.IsSuccess() {
 		if !status.IsRejected() {
-			return nil, status.AsError()
+			v.failure = status.AsError().Error()
+			return v, nil
+		}
+		if status.Plugin() != "" {
+			v.refused = said(status)
 		}
 		diagnosis.PreFilterMsg = status.Message()
 		fit.Diagnosis = diagnosis
@@ -135,10 +167,11 @@ func (u *upstream) schedule(ctx context.Context, nodes []*corev1.Node, placed []
 		case status.IsSuccess():
 			feasible = append(feasible, info)
 		case status.IsRejected():
-			v.refusals[n.Name] = fmt.Sprintf("%s: %q, code %v", status.Plugin(), sorted(status.Reasons()), status.Code())
+			v.refusals[n.Name] = said(status)
 			diagnosis.NodeToStatus.Set(n.Name, status)
 		default:
-			return nil, status.AsError()
+			v.failure = status.AsError().Error()
+			return v, nil
 		}
 	}
 	if len(feasible) == 0 {
@@ -160,7 +193,71 @@ func (u *upstream) schedule(ctx context.Context, nodes []*corev1.Node, placed []
 			v.scores[s.Name][p.Name] = p.Score
 		}
 	}
+	v.write = func(node string) ([]client.Object, error) { return u.write(ctx, f, state, pod, node) }
 	return v, nil
+}
+
+// write lets the plugins reserve and write; that they don't wait for an answer is no failure here.
+func (u *upstream) write(ctx context.Context, f framework.Framework, state fwk.CycleState, pod *corev1.Pod, node string) ([]client.Object, error) {
+	u.written = nil
+	ctx = klog.NewContext(ctx, klog.Logger{}) // which would tell of the wait
+	if status := f.RunReservePluginsReserve(ctx, state, pod, node); !status.IsSuccess() {
+		return nil, status.AsError()
+	}
+	if status := f.RunPreBindPreFlights(ctx, state, pod, node); !status.IsSuccess() {
+		if status.IsSkip() {
+			return nil, nil
+		}
+		return nil, status.AsError()
+	}
+	if err := f.RunPreBindPlugins(ctx, state, pod, node).AsError(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return nil, err
+	}
+	return u.written, nil
+}
+
+// informersOf returns informers that know the objects, without a server.
+func (u *upstream) informersOf(nodes []*corev1.Node, placed []*corev1.Pod, others []client.Object) (informers.SharedInformerFactory, error) {
+	f := informers.NewSharedInformerFactory(u.client, 0)
+	core, apps, storage := f.Core().V1(), f.Apps().V1(), f.Storage().V1()
+	indexers := map[reflect.Type]toolscache.Indexer{
+		reflect.TypeFor[*corev1.Namespace]():             core.Namespaces().Informer().GetIndexer(),
+		reflect.TypeFor[*corev1.Node]():                  core.Nodes().Informer().GetIndexer(),
+		reflect.TypeFor[*corev1.Pod]():                   core.Pods().Informer().GetIndexer(),
+		reflect.TypeFor[*corev1.PersistentVolume]():      core.PersistentVolumes().Informer().GetIndexer(),
+		reflect.TypeFor[*corev1.PersistentVolumeClaim](): core.PersistentVolumeClaims().Informer().GetIndexer(),
+		reflect.TypeFor[*corev1.Service]():               core.Services().Informer().GetIndexer(),
+		reflect.TypeFor[*corev1.ReplicationController](): core.ReplicationControllers().Informer().GetIndexer(),
+		reflect.TypeFor[*appsv1.ReplicaSet]():            apps.ReplicaSets().Informer().GetIndexer(),
+		reflect.TypeFor[*appsv1.StatefulSet]():           apps.StatefulSets().Informer().GetIndexer(),
+		reflect.TypeFor[*storagev1.StorageClass]():       storage.StorageClasses().Informer().GetIndexer(),
+		reflect.TypeFor[*storagev1.CSINode]():            storage.CSINodes().Informer().GetIndexer(),
+		reflect.TypeFor[*storagev1.CSIDriver]():          storage.CSIDrivers().Informer().GetIndexer(),
+		reflect.TypeFor[*storagev1.CSIStorageCapacity](): storage.CSIStorageCapacities().Informer().GetIndexer(),
+		reflect.TypeFor[*storagev1.VolumeAttachment]():   storage.VolumeAttachments().Informer().GetIndexer(),
+	}
+	all := slices.Clone(others)
+	for _, ns := range someNamespaces() {
+		all = append(all, ns)
+	}
+	for _, n := range nodes {
+		all = append(all, n)
+	}
+	for _, p := range placed {
+		all = append(all, p)
+	}
+	// The indexers of plugins come later, and then index what is there.
+	for _, obj := range all {
+		if err := indexers[reflect.TypeOf(obj)].Add(obj); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// said writes down a refusal.
+func said(s *fwk.Status) string {
+	return fmt.Sprintf("%s: %q, code %v", s.Plugin(), sorted(s.Reasons()), s.Code())
 }
 
 // sorted: upstream tells extended resources in the order of a map.
