@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,14 +14,6 @@ import (
 
 	"github.com/inboard/inboard/store"
 )
-
-// gzipFrom is the size in bytes from which answers are compressed, as in kube-apiserver.
-const gzipFrom = 128 << 10
-
-var gzipWriters = sync.Pool{New: func() any {
-	w, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is valid
-	return w
-}}
 
 // write sends a whole answer.
 func (c *call) write(code int, media string, body []byte) {
@@ -36,7 +27,7 @@ func (c *call) write(code int, media string, body []byte) {
 	if media == mediaJSON || strings.HasPrefix(media, mediaJSON+";") {
 		body = c.pretty(body)
 	}
-	if len(body) >= gzipFrom && strings.Contains(c.r.Header.Get("Accept-Encoding"), "gzip") {
+	if compressible(c.r, len(body)) {
 		h.Set("Content-Encoding", "gzip")
 		h.Add("Vary", "Accept-Encoding")
 		c.w.WriteHeader(code)

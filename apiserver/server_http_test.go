@@ -135,6 +135,16 @@ func TestGzip(t *testing.T) {
 	if b, err := io.ReadAll(z); err != nil || !bytes.Equal(b, plain) {
 		t.Errorf("%v, %d bytes instead of %d", err, len(b), len(plain))
 	}
+	for _, from := range []string{"127.0.0.1:4711", "[::1]:4711", "[::ffff:127.0.0.1]:4711", "pipe"} {
+		r := httptest.NewRequest("GET", "/api/v1/configmaps", nil)
+		r.Header.Set("Accept-Encoding", "gzip")
+		r.RemoteAddr = from
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		if w.Header().Get("Content-Encoding") != "" || !bytes.Equal(w.Body.Bytes(), plain) {
+			t.Errorf("a client on the same machine, %s, gets %q, %d bytes", from, w.Header().Get("Content-Encoding"), w.Body.Len())
+		}
+	}
 }
 
 func TestClientCertificates(t *testing.T) {
