@@ -16,3 +16,6 @@ type Transport = innerTransport
 
 // SetTransport puts something between raft and what carries its messages.
 func (c *Config) SetTransport(wrap func(Transport) Transport) { c.hooks.transport = wrap }
+
+// EndWith makes one of raft's futures end when a channel is closed.
+func EndWith(f raft.Future, halted chan struct{}) bool { return endWith(f, halted) }

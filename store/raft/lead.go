@@ -23,7 +23,7 @@ func (n *Node) lead() error {
 			return fmt.Errorf("raft: the store in %s did not become its own leader in %s", n.cfg.Dir, openTimeout)
 		}
 	}
-	if err := n.raft.Barrier(0).Error(); err != nil {
+	if err := n.await(n.raft.Barrier(0)); err != nil {
 		return fmt.Errorf("raft: apply the log in %s: %w", n.cfg.Dir, err)
 	}
 	if err := n.fsm.err(); err != nil {
@@ -53,7 +53,7 @@ func (n *Node) stopWhenFailed() {
 	case <-n.log.failed:
 		n.cfg.Logger.Error("the store takes no more changes", "error", n.log.failure())
 		n.leading.Store(nil)
-		_ = n.raft.Shutdown().Error()
+		_ = n.halt()
 		n.replica.Lead(false)
 	}
 }
@@ -66,7 +66,7 @@ func (n *Node) snapshotWhenFull() {
 			return
 		case <-n.fsm.full:
 		}
-		err := n.raft.Snapshot().Error()
+		err := n.await(n.raft.Snapshot())
 		if err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) && !errors.Is(err, raft.ErrRaftShutdown) {
 			n.cfg.Logger.Error("the store's snapshot failed; its log grows", "dir", n.cfg.Dir, "error", err)
 		}

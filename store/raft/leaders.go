@@ -78,7 +78,7 @@ func (n *Node) followLeadership() {
 func (n *Node) takeLead() {
 	term := n.raft.CurrentTerm()
 	barrier := n.raft.Barrier(0)
-	if err := barrier.Error(); err != nil {
+	if err := n.await(barrier); err != nil {
 		n.cfg.Logger.Debug("leadership was lost before it began", "error", err)
 		return
 	}

@@ -132,15 +132,15 @@ func (n *Node) change(ctx context.Context, what uint64, m Member) error {
 		if err := n.caughtUp(ctx, s); err != nil {
 			return err
 		}
-		return raftError(n.raft.AddVoter(s.ID, s.Address, index, changeTimeout).Error())
+		return raftError(n.await(n.raft.AddVoter(s.ID, s.Address, index, changeTimeout)))
 	case what == changeRemove:
-		return raftError(n.raft.RemoveServer(s.ID, index, changeTimeout).Error())
+		return raftError(n.await(n.raft.RemoveServer(s.ID, index, changeTimeout)))
 	case what == changeAddress && m.Address != "":
 		add := n.raft.AddVoter
 		if s.Suffrage != raft.Voter {
 			add = n.raft.AddNonvoter
 		}
-		return raftError(add(s.ID, raft.ServerAddress(m.Address), index, changeTimeout).Error())
+		return raftError(n.await(add(s.ID, raft.ServerAddress(m.Address), index, changeTimeout)))
 	}
 	return fmt.Errorf("%w: unknown change %d of %+v", store.ErrInvalid, what, m)
 }
@@ -158,7 +158,7 @@ func (n *Node) addLearner(servers []raft.Server, m Member, index uint64) error {
 			return fmt.Errorf("%w: %s at %s", ErrMemberExists, s.ID, s.Address)
 		}
 	}
-	return raftError(n.raft.AddNonvoter(raft.ServerID(m.ID), raft.ServerAddress(m.Address), index, changeTimeout).Error())
+	return raftError(n.await(n.raft.AddNonvoter(raft.ServerID(m.ID), raft.ServerAddress(m.Address), index, changeTimeout)))
 }
 
 func serverOf(servers []raft.Server, id string) (raft.Server, bool) {
@@ -242,7 +242,7 @@ func (n *Node) transferHere(id string) error {
 		return fmt.Errorf("%w: %s does not lead", store.ErrNoLeader, n.cfg.ID)
 	}
 	if id == "" {
-		return raftError(n.raft.LeadershipTransfer().Error())
+		return raftError(n.await(n.raft.LeadershipTransfer()))
 	}
 	s, ok := serverOf(n.raft.GetConfiguration().Configuration().Servers, id)
 	switch {
@@ -253,5 +253,5 @@ func (n *Node) transferHere(id string) error {
 	case id == n.cfg.ID:
 		return nil
 	}
-	return raftError(n.raft.LeadershipTransferToServer(s.ID, s.Address).Error())
+	return raftError(n.await(n.raft.LeadershipTransferToServer(s.ID, s.Address)))
 }

@@ -54,10 +54,13 @@ type Node struct {
 	stop   <-chan struct{}
 	// stopped is closed when raft has stopped, by Close or for a failure.
 	stopped chan struct{}
-	wg      sync.WaitGroup
-	spawnMu sync.Mutex // between spawn and Close
-	once    sync.Once
-	close   error
+	// halted is closed when raft has stopped and gives no more answers.
+	halted   chan struct{}
+	haltOnce sync.Once
+	wg       sync.WaitGroup
+	spawnMu  sync.Mutex // between spawn and Close
+	once     sync.Once
+	close    error
 }
 
 // openTimeout is how long Open waits to lead; reading a large snapshot is not part of it.
@@ -90,7 +93,7 @@ func Open(cfg Config) (*Node, error) {
 }
 
 func newNode(cfg Config) *Node {
-	n := &Node{cfg: cfg, leaders: newLeaders(), stopped: make(chan struct{}), address: raft.ServerAddress(cfg.Address)}
+	n := &Node{cfg: cfg, leaders: newLeaders(), stopped: make(chan struct{}), halted: make(chan struct{}), address: raft.ServerAddress(cfg.Address)}
 	if cfg.alone() {
 		n.address = raft.ServerAddress(cfg.ID)
 	}
@@ -137,7 +140,7 @@ func (n *Node) shutdown() error {
 		errs = append(errs, n.mux.hangUp())
 	}
 	if n.raft != nil {
-		errs = append(errs, n.raft.Shutdown().Error())
+		errs = append(errs, n.halt())
 	}
 	if n.transport != nil {
 		errs = append(errs, n.transport.Close())

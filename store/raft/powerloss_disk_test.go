@@ -108,10 +108,12 @@ func (w pendingWrite) onto(b []byte, n int) []byte {
 	return b
 }
 
-// fail copies a store's directory as it is when the power fails now. The store goes on.
-func (v *volatileFiles) fail(t *testing.T, from, to string) (lost int) {
+// fail copies a store's directory as it is when the power fails now. The store goes on. It calls count while no
+// sync can end, so that what is acknowledged until then was synced before.
+func (v *volatileFiles) fail(t *testing.T, from, to string, count func()) (lost int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	count()
 	copyStore(t, from, to, v.files)
 	for name, f := range v.files {
 		path := filepath.Join(to, "log", name)

@@ -93,7 +93,7 @@ func (n *Node) applyHere(command []byte) (position, error) {
 		return position{}, fmt.Errorf("%w: %w", store.ErrNoLeader, err)
 	}
 	future := n.raft.Apply(command, 0)
-	err := future.Error()
+	err := n.await(future)
 	if err == nil {
 		term, _ := future.Response().(uint64)
 		return position{future.Index(), term}, nil
