@@ -1,7 +1,7 @@
 package apiserver
 
 import (
-	"errors"
+	"cmp"
 	"net/http"
 	"slices"
 	"strings"
@@ -24,14 +24,20 @@ func (s *Server) authenticate(r *http.Request) (*Identity, error) {
 		s.cfg.Logger.Debug("authentication failed", "error", err, "from", r.RemoteAddr)
 		return nil, apierrors.NewUnauthorized("Unauthorized")
 	case ok:
-		if !slices.Contains(id.Groups, groupAuthenticated) {
-			id.Groups = append(slices.Clone(id.Groups), groupAuthenticated)
-		}
+		id.Groups = authenticatedGroups(&id)
 		return &id, nil
 	case s.cfg.Authentication.NoAnonymous:
 		return nil, apierrors.NewUnauthorized("Unauthorized")
 	}
 	return &Identity{User: anonymous, Groups: []string{groupUnauthenticated}}, nil
+}
+
+// authenticatedGroups returns the groups of who has proved to be somebody.
+func authenticatedGroups(id *Identity) []string {
+	if id.User == anonymous || slices.Contains(id.Groups, groupAuthenticated) || slices.Contains(id.Groups, groupUnauthenticated) {
+		return id.Groups
+	}
+	return append(slices.Clone(id.Groups), groupAuthenticated)
 }
 
 // credentials looks for a client certificate, then for a token, then asks the program.
@@ -43,8 +49,13 @@ func (s *Server) credentials(r *http.Request) (Identity, bool, error) {
 		}
 	}
 	token, hasToken := bearerToken(r)
-	if id, ok := s.cfg.Authentication.Tokens[token]; ok && hasToken {
-		return id, true, nil
+	invalid := errInvalidToken
+	if hasToken {
+		id, ok, err := s.tokenIdentity(r, token)
+		if ok {
+			return id, true, nil
+		}
+		invalid = cmp.Or(err, invalid)
 	}
 	if custom := s.cfg.Authentication.Custom; custom != nil {
 		if id, ok, err := custom(r); ok || err != nil {
@@ -52,7 +63,7 @@ func (s *Server) credentials(r *http.Request) (Identity, bool, error) {
 		}
 	}
 	if hasToken {
-		return Identity{}, false, errors.New("invalid bearer token")
+		return Identity{}, false, invalid
 	}
 	return Identity{}, false, nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"strings"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
 )
 
 // rule allows verbs on resources; "*" is any.
@@ -56,6 +58,10 @@ func componentRules() map[string][]rule {
 			{[]string{verbCreate}, []string{""}, []string{"pods/eviction", "serviceaccounts/token"}},
 			{append(slices.Clone(writeVerbs), verbGet), leaseGroup, []string{"leases"}},
 		},
+		groupAuthenticated: {
+			{[]string{verbCreate}, []string{"authorization.k8s.io"}, []string{"selfsubjectaccessreviews", "selfsubjectrulesreviews"}},
+			{[]string{verbCreate}, []string{"authentication.k8s.io"}, []string{"selfsubjectreviews"}},
+		},
 		"system:kube-proxy": {
 			eventRule,
 			{readVerbs, []string{""}, []string{"services", "endpoints", "nodes"}},
@@ -95,6 +101,29 @@ func (s staticAuthorizer) Authorize(_ context.Context, a *Attributes) (bool, str
 		}
 	}
 	return false, "", nil
+}
+
+// RulesFor lists the rules of a user and its groups.
+func (s staticAuthorizer) RulesFor(_ context.Context, user *Identity, _ string) (authorizationv1.SubjectRulesReviewStatus, error) {
+	var out authorizationv1.SubjectRulesReviewStatus
+	for _, subject := range append([]string{user.User}, user.Groups...) {
+		if subject == GroupMasters {
+			out.ResourceRules = append(out.ResourceRules, authorizationv1.ResourceRule{Verbs: anyVerb, APIGroups: anyVerb, Resources: anyVerb})
+			out.NonResourceRules = append(out.NonResourceRules, authorizationv1.NonResourceRule{Verbs: anyVerb, NonResourceURLs: anyVerb})
+		}
+		for _, r := range s[subject] {
+			out.ResourceRules = append(out.ResourceRules, authorizationv1.ResourceRule{Verbs: r.verbs, APIGroups: r.groups, Resources: r.resources})
+		}
+	}
+	roots := publicPaths
+	if user.User != anonymous {
+		roots = append(slices.Clone(publicPaths), everyonesPaths...)
+	}
+	for _, root := range roots {
+		out.NonResourceRules = append(out.NonResourceRules, authorizationv1.NonResourceRule{
+			Verbs: []string{verbGet}, NonResourceURLs: []string{root, strings.TrimSuffix(root, "/") + "/*"}})
+	}
+	return out, nil
 }
 
 func (s staticAuthorizer) allowed(subject string, a *Attributes) bool {

@@ -95,6 +95,11 @@ type Kind struct {
 
 	// Subresources are handled by functions of their own, by name: "binding", "eviction", ...
 	Subresources map[string]Subresource
+
+	// Review, when not nil, makes the kind one whose objects are questions: they can only be created, which
+	// is answered by what Review returns, and nothing is stored. Of the other functions Validate alone is
+	// used. List may be nil.
+	Review func(ctx context.Context, r *ReviewRequest) (client.Object, error)
 }
 
 // Scale maps the fields of a kind to autoscaling/v1 Scale.

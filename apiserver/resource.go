@@ -76,8 +76,11 @@ func newResource(k Kind) (*resource, error) {
 	switch {
 	case k.GroupVersionKind.Kind == "" || k.Version == "" || k.Resource == "":
 		return nil, fmt.Errorf("apiserver: Config.Kinds has the row %v %q without a kind, version or resource", k.GroupVersionKind, k.Resource)
-	case k.Object == nil || k.List == nil:
+	case k.Object == nil || k.List == nil && k.Review == nil:
 		return nil, fmt.Errorf("apiserver: the row of %s has no Object or List", k.GroupVersionKind)
+	}
+	if k.Review != nil {
+		k.Verbs = []string{verbCreate}
 	}
 	if k.Singular == "" {
 		k.Singular = strings.ToLower(k.GroupVersionKind.Kind)

@@ -139,9 +139,10 @@ func (m *models) use(sample any) *schemaObject { return m.of(reflect.TypeOf(samp
 func (m *models) markKinds(kinds []Kind, groups []schema.GroupVersion) {
 	for _, k := range kinds {
 		m.mark(k.Object, k.GroupVersionKind)
-		list := k.GroupVersionKind
-		list.Kind += "List"
-		m.mark(k.List, list)
+		if list := k.GroupVersionKind; k.List != nil {
+			list.Kind += "List"
+			m.mark(k.List, list)
+		}
 		for _, s := range k.Subresources {
 			if s.Object != nil {
 				m.mark(s.Object, s.Kind)

@@ -58,7 +58,7 @@ func TestSameAsKubernetes(t *testing.T) {
 	found := findings{}
 	chosen := regexp.MustCompile(*only)
 	for _, k := range kinds.All() {
-		if !chosen.MatchString(k.Kind) {
+		if !chosen.MatchString(k.Kind) || k.Review != nil {
 			continue
 		}
 		c := &comparison{kind: k, found: found, theirs: theirs{k.GroupVersionKind}}
