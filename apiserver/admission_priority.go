@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
+	schedulingv1beta1 "k8s.io/api/scheduling/v1beta1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -98,10 +99,16 @@ func (s *Server) defaultPriorityClass(ctx context.Context) (*schedulingv1.Priori
 	return found, nil
 }
 
-// priority computes a new pod's priority from its class.
+// priority computes the priority of a new pod or pod group from its class.
 func (s *Server) priority(ctx context.Context, r *AdmissionRequest) error {
+	if r.Operation != Create || r.Ref.Subresource != "" {
+		return nil
+	}
+	if group, ok := r.Object.(*schedulingv1beta1.PodGroup); ok {
+		return s.groupPriority(ctx, r, &group.Spec)
+	}
 	pod, ok := r.Object.(*corev1.Pod)
-	if !ok || r.Operation != Create || r.Ref.Subresource != "" {
+	if !ok {
 		return nil
 	}
 	if pod.Spec.PriorityClassName == "" {
@@ -124,6 +131,27 @@ func (s *Server) priority(ctx context.Context, r *AdmissionRequest) error {
 		return fmt.Errorf("the string value of PreemptionPolicy (%s) must not be provided in pod spec; priority admission controller computed %s from the given PriorityClass name", *p, policy)
 	}
 	pod.Spec.Priority, pod.Spec.PreemptionPolicy = &value, &policy
+	return nil
+}
+
+func (s *Server) groupPriority(ctx context.Context, r *AdmissionRequest, spec *schedulingv1beta1.PodGroupSpec) error {
+	if spec.PriorityClassName == "" {
+		class, err := s.defaultPriorityClass(ctx)
+		if err != nil {
+			return err
+		}
+		if class != nil {
+			spec.PriorityClassName = class.Name
+		}
+	}
+	value, _, err := priorityOf(r, spec.PriorityClassName)
+	if err != nil {
+		return err
+	}
+	if p := spec.Priority; p != nil && *p != value {
+		return fmt.Errorf("priority set in the pod group (%d) must match the priority computed (%d) based on the priority class set in the spec", *p, value)
+	}
+	spec.Priority = &value
 	return nil
 }
 

@@ -44,6 +44,7 @@ func componentRules() map[string][]rule {
 			{[]string{verbCreate}, []string{""}, []string{"bindings", "pods/binding"}},
 			{[]string{verbPatch, verbUpdate}, []string{""}, []string{"pods/status", "persistentvolumes", "persistentvolumeclaims"}},
 			{writeVerbs, leaseGroup, []string{"leases"}},
+			{[]string{verbPatch, verbUpdate}, []string{"scheduling.k8s.io"}, []string{"podgroups/status"}},
 		},
 		// The controllers of Kubernetes have a role each; the garbage collector's and the
 		// namespace controller's together amount to this.

@@ -5,6 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
+	schedulingv1beta1 "k8s.io/api/scheduling/v1beta1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -16,6 +17,7 @@ func TestPriorityClasses(t *testing.T) {
 	runServer(t, s)
 	c := s.Client(admin)
 	classes, pods := client.For[*schedulingv1.PriorityClass](c), client.For[*corev1.Pod](c)
+	groups := client.For[*schedulingv1beta1.PodGroup](c)
 
 	system, err := classes.Get(t.Context(), "", "system-node-critical")
 	if err != nil || system.Value != 2_000_001_000 {
@@ -50,5 +52,19 @@ func TestPriorityClasses(t *testing.T) {
 		if *pod.Spec.Priority != want || pod.Spec.PriorityClassName == "" {
 			t.Errorf("class %q: priority %d of class %q", name, *pod.Spec.Priority, pod.Spec.PriorityClassName)
 		}
+	}
+
+	group := &schedulingv1beta1.PodGroup{ObjectMeta: metav1.ObjectMeta{Name: "g", Namespace: "default"},
+		Spec: schedulingv1beta1.PodGroupSpec{SchedulingPolicy: schedulingv1beta1.PodGroupSchedulingPolicy{
+			Gang: &schedulingv1beta1.GangSchedulingPolicy{MinCount: 2}}}}
+	if group, err = groups.Create(t.Context(), group); err != nil {
+		t.Fatal(err)
+	}
+	if *group.Spec.Priority != 7 || group.Spec.PriorityClassName != "usual" {
+		t.Errorf("the group is %+v", group.Spec)
+	}
+	group.Name, group.ResourceVersion, group.Spec.Priority = "other", "", new(int32)
+	if _, err := groups.Create(t.Context(), group); !apierrors.IsForbidden(err) {
+		t.Errorf("a group with another priority than its class's: %v", err)
 	}
 }

@@ -231,9 +231,10 @@ func TestPanicsOfSourcesAreContained(t *testing.T) {
 
 func TestDiscover(t *testing.T) {
 	pages := map[string]string{
-		"/apis":         `{"groups":[{"name":"apps","preferredVersion":{"groupVersion":"apps/v1"}},{"name":"gone.example.com","preferredVersion":{"groupVersion":"gone.example.com/v1"}}]}`,
-		"/api/v1":       `{"resources":[{"name":"pods","kind":"Pod","namespaced":true,"verbs":["list","watch","delete"]},{"name":"pods/status","kind":"Pod","verbs":["get"]},{"name":"bindings","kind":"Binding","verbs":["create"]}]}`,
-		"/apis/apps/v1": `{"resources":[{"name":"deployments","kind":"Deployment","namespaced":true,"verbs":["list","watch","delete"]}]}`,
+		"/apis":              `{"groups":[{"name":"apps","preferredVersion":{"groupVersion":"apps/v1"},"versions":[{"groupVersion":"apps/v1beta1"},{"groupVersion":"apps/v1"}]},{"name":"gone.example.com","preferredVersion":{"groupVersion":"gone.example.com/v1"}}]}`,
+		"/api/v1":            `{"resources":[{"name":"pods","kind":"Pod","namespaced":true,"verbs":["list","watch","delete"]},{"name":"pods/status","kind":"Pod","verbs":["get"]},{"name":"bindings","kind":"Binding","verbs":["create"]}]}`,
+		"/apis/apps/v1":      `{"resources":[{"name":"deployments","kind":"Deployment","namespaced":true,"verbs":["list","watch","delete"]}]}`,
+		"/apis/apps/v1beta1": `{"resources":[{"name":"deployments","kind":"Deployment","namespaced":true,"verbs":["list","watch","delete"]},{"name":"news","kind":"New","namespaced":true,"verbs":["list","watch","delete"]}]}`,
 	}
 	found, err := controller.Discover(func(_ context.Context, path string) ([]byte, error) {
 		page, ok := pages[path]
@@ -245,7 +246,7 @@ func TestDiscover(t *testing.T) {
 	if err == nil || err.Error() != "discovery: GET /apis/gone.example.com/v1: 503 service unavailable" {
 		t.Errorf("error %v", err)
 	}
-	if len(found) != 2 || found[0].Kind != "Pod" || found[1].GroupVersionKind().String() != "apps/v1, Kind=Deployment" {
+	if len(found) != 3 || found[2].GroupVersionKind().String() != "apps/v1beta1, Kind=New" || found[0].Kind != "Pod" || found[1].GroupVersionKind().String() != "apps/v1, Kind=Deployment" {
 		t.Errorf("found %v", found)
 	}
 }

@@ -63,19 +63,37 @@ func Discover(get func(ctx context.Context, path string) ([]byte, error)) Resour
 			return nil, err
 		}
 		for _, g := range groups.Groups {
-			versions = append(versions, g.PreferredVersion.GroupVersion)
+			versions = append(versions, versionsOf(g)...)
 		}
 		var out []Resource
 		var failed error
+		// A resource that its group's preferred version lacks, as beta ones do, counts in the next one that has it.
+		seen := map[schema.GroupResource]bool{}
 		for _, version := range versions {
 			found, err := discoverVersion(ctx, get, version)
 			if err != nil && failed == nil {
 				failed = err
 			}
-			out = append(out, found...)
+			for _, r := range found {
+				if id := r.GroupResource(); !seen[id] {
+					seen[id] = true
+					out = append(out, r)
+				}
+			}
 		}
 		return out, failed
 	}
+}
+
+// versionsOf returns a group's versions, the preferred one first.
+func versionsOf(g metav1.APIGroup) []string {
+	out := []string{g.PreferredVersion.GroupVersion}
+	for _, v := range g.Versions {
+		if v.GroupVersion != out[0] {
+			out = append(out, v.GroupVersion)
+		}
+	}
+	return out
 }
 
 func decode(ctx context.Context, get func(context.Context, string) ([]byte, error), path string, into any) error {

@@ -55,6 +55,7 @@ func ExampleAll() {
 	// rbac.authorization.k8s.io/v1/rolebindings []
 	// rbac.authorization.k8s.io/v1/roles []
 	// scheduling.k8s.io/v1/priorityclasses [pc]
+	// scheduling.k8s.io/v1beta1/podgroups []
 	// storage.k8s.io/v1/csidrivers []
 	// storage.k8s.io/v1/csinodes []
 	// storage.k8s.io/v1/csistoragecapacities []

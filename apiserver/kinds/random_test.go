@@ -119,7 +119,7 @@ func TestRows(t *testing.T) {
 			t.Errorf("%s: an empty object: %v", k.Kind, errs)
 		}
 	}
-	if len(seen) != 46 {
+	if len(seen) != 47 {
 		t.Errorf("%d kinds", len(seen))
 	}
 }

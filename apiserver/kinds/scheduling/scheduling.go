@@ -1,4 +1,4 @@
-// Package scheduling has the row of PriorityClass, scheduling.k8s.io/v1.
+// Package scheduling has the rows of scheduling.k8s.io: PriorityClass (v1) and PodGroup (v1beta1).
 package scheduling
 
 import (
@@ -20,7 +20,7 @@ import (
 )
 
 // Kinds returns the rows of the group.
-func Kinds() []apiserver.Kind { return []apiserver.Kind{PriorityClass()} }
+func Kinds() []apiserver.Kind { return []apiserver.Kind{PriorityClass(), PodGroup()} }
 
 const (
 	systemPrefix = "system-"

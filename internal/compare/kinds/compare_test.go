@@ -19,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"sigs.k8s.io/yaml"
 
 	"github.com/inboard/inboard/apiserver"
@@ -34,6 +35,10 @@ var (
 
 func TestMain(m *testing.M) {
 	allowPrivileged()
+	// PodGroups, and the pods' field that names them, are served here without a gate.
+	if err := utilfeature.DefaultMutableFeatureGate.Set("GenericWorkload=true"); err != nil {
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 

@@ -49,6 +49,7 @@ import (
 	"k8s.io/kubernetes/pkg/registry/rbac/clusterrolebinding"
 	"k8s.io/kubernetes/pkg/registry/rbac/role"
 	"k8s.io/kubernetes/pkg/registry/rbac/rolebinding"
+	"k8s.io/kubernetes/pkg/registry/scheduling/podgroup"
 	"k8s.io/kubernetes/pkg/registry/scheduling/priorityclass"
 	"k8s.io/kubernetes/pkg/registry/storage/csidriver"
 	"k8s.io/kubernetes/pkg/registry/storage/csinode"
@@ -69,7 +70,7 @@ var strategies = map[string]strategy{
 	"Endpoints": endpoint.Strategy, "Event": event.Strategy, "Deployment": deployment.Strategy,
 	"ReplicaSet": replicaset.Strategy, "EndpointSlice": endpointslice.Strategy, "Lease": lease.Strategy,
 	"PersistentVolume": persistentvolume.Strategy, "PersistentVolumeClaim": persistentvolumeclaim.Strategy,
-	"PodDisruptionBudget": poddisruptionbudget.Strategy, "PriorityClass": priorityclass.Strategy,
+	"PodDisruptionBudget": poddisruptionbudget.Strategy, "PriorityClass": priorityclass.Strategy, "PodGroup": podgroup.NewStrategy(),
 	"CSIDriver": csidriver.Strategy, "CSINode": csinode.Strategy, "CSIStorageCapacity": csistoragecapacity.Strategy,
 	"StorageClass": storageclass.Strategy, "VolumeAttachment": volumeattachment.Strategy,
 	"VolumeAttributesClass": volumeattributesclass.Strategy,
@@ -93,6 +94,7 @@ var statusStrategies = map[string]rest.RESTUpdateStrategy{
 	"ReplicationController": replicationcontroller.StatusStrategy, "ResourceQuota": resourcequota.StatusStrategy,
 	"Ingress":     ingress.StatusStrategy,
 	"StatefulSet": statefulset.StatusStrategy, "DaemonSet": daemonset.StatusStrategy,
+	"PodGroup": podgroup.NewStatusStrategy(podgroup.NewStrategy()),
 }
 
 type attributes func(runtime.Object) (labels.Set, fields.Set, error)

@@ -5,9 +5,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// DropDisabled clears the fields that Kubernetes 1.37 has but does not use by default.
+// DropDisabled clears the fields that Kubernetes 1.37 has but does not use by default. It keeps schedulingGroup,
+// of the feature gate GenericWorkload, as the PodGroups that it names are served.
 func DropDisabled(s *corev1.PodSpec) {
-	s.SchedulingGroup = nil
 	s.EvictionResponders = nil
 	for i := range s.Volumes {
 		dropVolumeFields(&s.Volumes[i].VolumeSource)

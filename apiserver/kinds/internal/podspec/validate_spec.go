@@ -51,6 +51,18 @@ func (c *checker) podSpec(path *field.Path) {
 	c.classes(path)
 	c.os(path)
 	c.fileKeyRefs(path)
+	c.schedulingGroup(path.Child("schedulingGroup"))
+}
+
+func (c *checker) schedulingGroup(path *field.Path) {
+	g := c.spec.SchedulingGroup
+	switch {
+	case g == nil:
+	case g.PodGroupName == nil:
+		c.Invalid(path.Child("podGroupName"), g.PodGroupName, "must specify one of: `podGroupName`")
+	default:
+		c.Subdomain(path.Child("podGroupName"), *g.PodGroupName)
+	}
 }
 
 func (c *checker) hostNetworkPorts(path *field.Path) {
