@@ -64,6 +64,8 @@ type cycleEnd struct {
 func (l *loop) assume(p *queuedPod, profile *Profile, node string, states []any) {
 	c := &bindingCycle{pod: p.Pod, queued: p, node: node, profile: profile, states: states}
 	delete(l.queue.pods, p.Pod.Key)
+	l.edit.Denominate(p.Pod.Key)
+	p.eviction = nil
 	end := l.reserve(c)
 	// The pod counts from now on, while it is being bound.
 	l.placed[p.Pod.Key] = &placedPod{info: p.Pod, node: node, assumed: p, cycle: c}
@@ -182,7 +184,7 @@ func (l *loop) giveUp(c *bindingCycle, end *cycleEnd) {
 	delete(l.placed, key)
 	l.edit.RemovePod(key, at.node)
 	// The room helps others, but not the pod itself, which is not in the queue now.
-	l.wake(&Event{Kind: PodRemoved, Pod: at.info})
+	l.wake(l.removed(at.info, at.node))
 	cause := end.status.cause()
 	if !l.waitsStill(p) || gone(cause) {
 		return

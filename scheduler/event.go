@@ -22,7 +22,7 @@ const (
 	NodeRemoved
 	// PodAssigned comes with Pod, which is now on Node: a pod that wants its company may fit.
 	PodAssigned
-	// PodRemoved comes with Pod, which no longer is on a node.
+	// PodRemoved comes with Pod, which no longer is on a node or asks for less there, and with On.
 	PodRemoved
 	// PodUpdated comes with OldPod and Pod: a pod on a node got other labels or requests.
 	PodUpdated
@@ -40,8 +40,13 @@ type Event struct {
 	Kind          EventKind
 	OldNode, Node *corev1.Node
 	OldPod, Pod   *PodInfo
+	// On is the node that the pod has left, as it is now; nil when it is gone.
+	On *NodeInfo
 	// OldObject and Object are never assumed ones.
 	OldObject, Object client.Object
+
+	// claims are the pods that wait for room on that node.
+	claims []*PodInfo
 }
 
 // EventHinter is a plugin that can tell which events may let a pod fit that it refused before. For a

@@ -184,7 +184,7 @@ func TestPermitHoldsAPodOnItsNode(t *testing.T) {
 	second := c.addPod(newPod("held-2", "1"))
 	<-handles
 	c.addPod(newPod("next", "2"))
-	if m := c.waitRefused("next", "Unschedulable"); m != "0/1 nodes are available: 1 Insufficient cpu." {
+	if m := c.waitRefused("next", "Unschedulable"); m != "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod." {
 		t.Errorf("message is %q", m)
 	}
 	if got := h.WaitingPods(); len(got) != 2 || got[0].Node != "node-a" || fmt.Sprint(got[0].Plugins) != "[Points]" {
@@ -286,7 +286,7 @@ func TestPluginsSeeTheObjectsThatTheyWatch(t *testing.T) {
 	add("permit", "no")
 	c.waitBound("first")
 	c.addPod(newPod("second", "1"))
-	if m := c.waitRefused("second", "Unschedulable"); m != "0/1 nodes are available: nothing is free." {
+	if m := c.waitRefused("second", "Unschedulable"); m != "0/1 nodes are available: nothing is free. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod." {
 		t.Errorf("message is %q", m)
 	}
 	add("b", "yes")

@@ -24,6 +24,8 @@ type FitError struct {
 	Nodes []Verdict
 	// Absent, when not nil, is what holds for the nodes that were not looked at.
 	Absent *Status
+	// PostFilter is what the PostFilter plugins said, such as that preemption would not help.
+	PostFilter string
 }
 
 // Verdict is one refusal.
@@ -43,22 +45,29 @@ type Reason struct {
 
 // Reasons counts the reasons of all nodes, in the order in which Error names them.
 func (e *FitError) Reasons() []Reason {
+	// Plugins use few statuses, and one of them for many nodes in a row.
 	count := map[string]int{}
+	add := func(s *Status, n int) {
+		if s != nil && n > 0 {
+			for _, r := range s.Reasons {
+				count[r] += n
+			}
+		}
+	}
+	var last *Status
+	run := 0
 	for i := range e.Nodes {
-		for _, r := range e.Nodes[i].Status.Reasons {
-			count[r]++
+		if s := e.Nodes[i].Status; s != last {
+			add(last, run)
+			last, run = s, 0
 		}
+		run++
 	}
-	if e.Absent != nil {
-		for _, r := range e.Absent.Reasons {
-			count[r] += e.NumAllNodes - len(e.Nodes)
-		}
-	}
+	add(last, run)
+	add(e.Absent, e.NumAllNodes-len(e.Nodes))
 	out := make([]Reason, 0, len(count))
 	for text, n := range count {
-		if n > 0 {
-			out = append(out, Reason{text, n})
-		}
+		out = append(out, Reason{text, n})
 	}
 	slices.SortFunc(out, func(a, b Reason) int { return strings.Compare(a.String(), b.String()) })
 	return out
@@ -67,21 +76,26 @@ func (e *FitError) Reasons() []Reason {
 // String returns the count and the text, as in "3 Insufficient cpu".
 func (r Reason) String() string { return strconv.Itoa(r.Count) + " " + r.Text }
 
-// Error returns a sentence such as "0/5 nodes are available: 3 Insufficient cpu.". The reasons are
-// sorted as text, so that "10 ..." comes before "2 ...", as kube-scheduler sorts them.
+// Error returns a sentence such as "0/5 nodes are available: 3 Insufficient cpu.", and what the PostFilter
+// plugins said. The reasons are sorted as text, so that "10 ..." comes before "2 ...", as kube-scheduler
+// sorts them.
 func (e *FitError) Error() string {
 	msg := fmt.Sprintf("0/%d nodes are available:", e.NumAllNodes)
-	if e.PreFilter != nil {
-		return msg + " " + strings.Join(e.PreFilter.Status.Reasons, ", ") + "."
-	}
 	var parts []string
-	for _, r := range e.Reasons() {
-		parts = append(parts, r.String())
+	if e.PreFilter != nil {
+		parts = e.PreFilter.Status.Reasons
+	} else {
+		for _, r := range e.Reasons() {
+			parts = append(parts, r.String())
+		}
 	}
-	if len(parts) == 0 {
-		return msg
+	if len(parts) > 0 {
+		msg += " " + strings.Join(parts, ", ") + "."
 	}
-	return msg + " " + strings.Join(parts, ", ") + "."
+	if e.PostFilter != "" {
+		msg += " " + e.PostFilter
+	}
+	return msg
 }
 
 // Plugins returns the names of the plugins that refused, each once, sorted.

@@ -31,48 +31,71 @@ func (s *Scheduler) work(ctx, requests context.Context) {
 // gone tells whether a pod can't be bound because it no longer exists.
 func gone(err error) bool { return apierrors.IsNotFound(err) }
 
-// conditionJob sets the pod's PodScheduled condition to False.
-type conditionJob struct {
+// statusJob writes to the status of a waiting pod.
+type statusJob struct {
 	pod   *corev1.Pod
 	patch []byte
 }
 
-// newConditionJob returns nil when the pod has the condition already.
-func newConditionJob(pod *corev1.Pod, reason, message string) *conditionJob {
+// newStatusJob sets the pod's PodScheduled condition to False, and its nominated node. It returns nil when
+// the pod has them already.
+func newStatusJob(pod *corev1.Pod, reason, message, nominated string) *statusJob {
 	c := corev1.PodCondition{
 		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: reason, Message: message,
 		ObservedGeneration: pod.Generation, LastTransitionTime: metav1.Now(),
 	}
-	for i := range pod.Status.Conditions {
-		old := &pod.Status.Conditions[i]
-		if old.Type != c.Type {
-			continue
-		}
-		if old.Status == c.Status {
-			if old.Reason == c.Reason && old.Message == c.Message {
-				return nil
-			}
-			c.LastTransitionTime = old.LastTransitionTime
+	status := map[string]any{}
+	if !sameCondition(pod, &c) {
+		status["conditions"] = []corev1.PodCondition{c}
+	}
+	if nominated != pod.Status.NominatedNodeName {
+		status["nominatedNodeName"] = nominated
+		if nominated == "" {
+			status["nominatedNodeName"] = nil
 		}
 	}
-	patch, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"uid": pod.UID},
-		"status":   map[string]any{"conditions": []corev1.PodCondition{c}},
-	})
-	if err != nil {
-		return nil // such values always encode
+	if len(status) == 0 {
+		return nil
 	}
-	return &conditionJob{pod: pod, patch: patch}
+	return &statusJob{pod: pod, patch: statusPatch(pod, status)}
 }
 
-// conditionTries bounds the attempts to write a condition. The first pause is a tenth of a second.
-const conditionTries = 5
+// newDenominateJob takes the nominated node out of the pod's status.
+func newDenominateJob(pod *corev1.Pod) *statusJob {
+	return &statusJob{pod: pod, patch: statusPatch(pod, map[string]any{"nominatedNodeName": nil})}
+}
 
-func (j *conditionJob) run(ctx context.Context, s *Scheduler) {
+func statusPatch(pod *corev1.Pod, status map[string]any) []byte {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": pod.UID}, "status": status})
+	if err != nil {
+		panic(err) // such values always encode
+	}
+	return patch
+}
+
+// sameCondition tells whether the pod has a condition, and gives c its time if only the words differ.
+func sameCondition(pod *corev1.Pod, c *corev1.PodCondition) bool {
+	for i := range pod.Status.Conditions {
+		old := &pod.Status.Conditions[i]
+		if old.Type != c.Type || old.Status != c.Status {
+			continue
+		}
+		if old.Reason == c.Reason && old.Message == c.Message {
+			return true
+		}
+		c.LastTransitionTime = old.LastTransitionTime
+	}
+	return false
+}
+
+// statusTries bounds the attempts to write a status. The first pause is a tenth of a second.
+const statusTries = 5
+
+func (j *statusJob) run(ctx context.Context, s *Scheduler) {
 	defer s.inbox.post(func(l *loop) { l.underWay-- })
 	defer func() {
 		if v := recover(); v != nil {
-			s.cfg.Logger.Error("panic while updating a pod's condition", "pod", j.pod.Name, "panic", v)
+			s.cfg.Logger.Error("panic while updating a pod's status", "pod", j.pod.Name, "panic", v)
 		}
 	}()
 	pause := 100 * time.Millisecond
@@ -82,8 +105,8 @@ func (j *conditionJob) run(ctx context.Context, s *Scheduler) {
 		if err == nil || gone(err) || apierrors.IsConflict(err) || ctx.Err() != nil {
 			return
 		}
-		if try == conditionTries {
-			s.cfg.Logger.Error("failed to update a pod's condition", "namespace", j.pod.Namespace, "pod", j.pod.Name, "err", err)
+		if try == statusTries {
+			s.cfg.Logger.Error("failed to update a pod's status", "namespace", j.pod.Namespace, "pod", j.pod.Name, "err", err)
 			return
 		}
 		select {
@@ -95,7 +118,7 @@ func (j *conditionJob) run(ctx context.Context, s *Scheduler) {
 	}
 }
 
-func (j *conditionJob) write(ctx context.Context, s *Scheduler) error {
+func (j *statusJob) write(ctx context.Context, s *Scheduler) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
 	defer cancel()
 	_, err := s.podClient.Patch(ctx, j.pod.Namespace, j.pod.Name, types.StrategicMergePatchType, j.patch, "status")

@@ -23,7 +23,9 @@ type loop struct {
 	ctx, requests context.Context
 	queue         *queue
 	placed        map[string]*placedPod
-	random        *rand.Rand
+	// awaited are the victims, by key, and the pods that wait for their end.
+	awaited map[string][]string
+	random  *rand.Rand
 	// edit is the state that is decided on. It becomes a snapshot when somebody may look: before the
 	// loop rests, and now and then while it does not.
 	edit *Builder
@@ -45,7 +47,7 @@ type placedPod struct {
 
 func newLoop(ctx, requests context.Context, s *Scheduler) *loop {
 	return &loop{
-		Scheduler: s, ctx: ctx, requests: requests, edit: emptySnapshot.Edit(), placed: map[string]*placedPod{},
+		Scheduler: s, ctx: ctx, requests: requests, edit: emptySnapshot.Edit(), placed: map[string]*placedPod{}, awaited: map[string][]string{},
 		queue:  newQueue(s.cfg.InitialBackoff, s.cfg.MaxBackoff, s.cfg.queueSort()),
 		random: rand.New(rand.NewPCG(s.cfg.Seed, 0)),
 	}
@@ -125,12 +127,12 @@ func (l *loop) placeNext() bool {
 		l.queue.remove(p.Pod.Key)
 		return true
 	}
-	a, states, err := profile.place(Cycle{Pod: p.Pod, Snapshot: &l.edit.s, Handle: l.handle}, l.random)
+	pl, err := profile.place(Cycle{Pod: p.Pod, Snapshot: &l.edit.s, Handle: l.handle, Random: l.random}, true)
 	if err != nil {
-		l.unplaced(p, err)
+		l.unplaced(p, err, pl.room)
 		return true
 	}
-	l.assume(p, profile, a.Node, states)
+	l.assume(p, profile, pl.Node, pl.states)
 	return true
 }
 
@@ -149,8 +151,8 @@ func (l *loop) send(j job) {
 	}
 }
 
-// unplaced puts a pod back that has found no node, and says so.
-func (l *loop) unplaced(p *queuedPod, err error) {
+// unplaced puts a pod back that has found no node, makes room for it if that is possible, and says so.
+func (l *loop) unplaced(p *queuedPod, err error, room PostFilterResult) {
 	now := time.Now()
 	var fit *FitError
 	reason := corev1.PodReasonSchedulerError
@@ -160,10 +162,18 @@ func (l *loop) unplaced(p *queuedPod, err error) {
 		l.queue.refused(p, fit.Plugins(), false, now)
 	case errors.Is(err, ErrNoNodes):
 		reason = corev1.PodReasonUnschedulable
+		room.Denominate = true
 		l.queue.refused(p, nil, true, now)
 	default:
 		l.cfg.Logger.Error("error scheduling pod; retrying", "namespace", p.Pod.Pod.Namespace, "pod", p.Pod.Pod.Name, "err", err)
+		room.Denominate = true
 		l.queue.errored(p, now)
+	}
+	switch {
+	case room.Nominate != "":
+		l.preempt(p, room)
+	case room.Denominate:
+		l.edit.Denominate(p.Pod.Key)
 	}
 	l.report(p, reason, err.Error())
 }
@@ -174,8 +184,9 @@ func (l *loop) report(p *queuedPod, reason, message string) {
 	l.setCondition(p.Pod.Pod, reason, message)
 }
 
+// setCondition writes the pod's condition and its nominated node, if they are not as they should be.
 func (l *loop) setCondition(pod *corev1.Pod, reason, message string) {
-	if j := newConditionJob(pod, reason, message); j != nil {
+	if j := newStatusJob(pod, reason, message, l.edit.s.NominatedNode(podKey(pod))); j != nil {
 		l.send(j)
 	}
 }
@@ -193,13 +204,22 @@ func (l *loop) waitsStill(p *queuedPod) bool {
 	return true
 }
 
+func (l *loop) helps(p *queuedPod, e *Event) bool {
+	if p.noNodes {
+		return e.Kind == NodeAdded
+	}
+	profile := l.cfg.Profiles[p.Pod.Pod.Spec.SchedulerName]
+	return profile != nil && profile.Helps(p.refusedBy, p.Pod, e)
+}
+
 func (l *loop) wake(e *Event) {
 	l.queue.wake(func(p *queuedPod) bool {
-		if p.noNodes {
-			return e.Kind == NodeAdded
+		helps := l.helps(p, e)
+		if helps && p.eviction.busy() {
+			p.eviction.missed = true
+			return false
 		}
-		profile := l.cfg.Profiles[p.Pod.Pod.Spec.SchedulerName]
-		return profile != nil && profile.Helps(p.refusedBy, p.Pod, e)
+		return helps
 	}, time.Now())
 	l.queue.regate(func(p *queuedPod) bool {
 		return l.cfg.Profiles[p.Pod.Pod.Spec.SchedulerName].Helps([]string{p.gatedBy}, p.Pod, e)

@@ -53,7 +53,7 @@ func TestUnschedulablePodSaysWhyAndIsBoundWhenANodeComes(t *testing.T) {
 		t.Errorf("message is %q", m)
 	}
 	c.addNode("small", "4")
-	const want = "0/1 nodes are available: 1 Insufficient cpu."
+	const want = "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
 	c.wait("large", want, func(p *corev1.Pod) bool { return condition(p).Message == want })
 	if e := c.waitEvent("large", "FailedScheduling"); e.Type != corev1.EventTypeWarning {
 		t.Errorf("event is %+v", e)
@@ -144,7 +144,8 @@ func TestUnsupportedFieldsAreNamed(t *testing.T) {
 	p := newPod("db", "1")
 	p.Spec.ResourceClaims = []corev1.PodResourceClaim{{Name: "gpu", ResourceClaimName: new("gpu")}}
 	c.addPod(p)
-	if m := c.waitRefused("db", "Unschedulable"); m != "0/1 nodes are available: this scheduler does not support spec.resourceClaims." {
+	if m := c.waitRefused("db", "Unschedulable"); m != "0/1 nodes are available: this scheduler does not support spec.resourceClaims. "+
+		"preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling." {
 		t.Errorf("message is %q", m)
 	}
 }
@@ -301,7 +302,8 @@ func TestADomainThatGoesEvensTheOthers(t *testing.T) {
 			WhenUnsatisfiable: corev1.DoNotSchedule, LabelSelector: &metav1.LabelSelector{MatchLabels: p.Labels}}}
 		c.addPod(p)
 	}
-	const want = "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) didn't match pod topology spread constraints."
+	const want = "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) didn't match pod topology spread constraints. " +
+		"preemption: 0/2 nodes are available: 1 No preemption victims found for incoming pod, 1 Preemption is not helpful for scheduling."
 	refused := c.waitAny("even-0", "even-1", want)
 	check(t, client.For[*corev1.Node](c.c).Delete(context.Background(), "", "node-b", metav1.DeleteOptions{}))
 	c.waitBound(refused)

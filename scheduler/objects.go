@@ -125,40 +125,8 @@ func (b *Builder) ownKind(t reflect.Type) *kindTable {
 	return &b.s.kinds[len(b.s.kinds)-1]
 }
 
-// Nominate notes that the pod waits for room that is being made for it on the node. Pods of the same
-// priority and lower ones are placed as if it were there already. A pod has one such node at most: the
-// caller takes back an older one by Denominate.
-func (b *Builder) Nominate(p *PodInfo, node string) {
-	old, _ := b.s.nominated.get(node)
-	b.s.nominated.put(b.e, node, append(withoutPod(old, p.Key), p))
-}
-
-// Denominate takes back what Nominate has noted.
-func (b *Builder) Denominate(key, node string) {
-	old, ok := b.s.nominated.get(node)
-	if !ok {
-		return
-	}
-	if left := withoutPod(old, key); len(left) > 0 {
-		b.s.nominated.put(b.e, node, left)
-	} else {
-		b.s.nominated.remove(b.e, node)
-	}
-}
-
-// withoutPod returns a new list.
-func withoutPod(pods []*PodInfo, key string) []*PodInfo {
-	out := make([]*PodInfo, 0, len(pods)+1)
-	for _, p := range pods {
-		if p.Key != key {
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
-// Nominated returns the pods that wait for room on the node.
-func (s *Snapshot) Nominated(node string) []*PodInfo {
-	p, _ := s.orEmpty().nominated.get(node)
-	return p
+// hasAny tells whether there is any object of a kind.
+func hasAny[T client.Object](s *Snapshot) bool {
+	k := s.kind(reflect.TypeFor[T]())
+	return k != nil && k.all.n > 0
 }

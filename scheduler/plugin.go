@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/inboard/inboard/apiserver/client"
@@ -36,7 +37,8 @@ type QueueSortPlugin interface {
 // QueuedPod is a pod that waits for its turn.
 type QueuedPod struct {
 	Pod *PodInfo
-	// Since is when the pod was last queued: its creation or, once tried, the last try.
+	// Since is when the pod was last queued: its creation or, once tried, the last try. It is zero for
+	// a pod that room has been made for.
 	Since time.Time
 	// Attempts is the number of tries that failed in a row.
 	Attempts int
@@ -82,6 +84,10 @@ type PostFilterResult struct {
 	Nominate string
 	// Victims are the pods to evict from it.
 	Victims []*PodInfo
+	// Message is told to people after the reasons of the filters.
+	Message string
+	// Denominate, with a refusal, gives up the node that was nominated for the pod earlier.
+	Denominate bool
 }
 
 // PreScorePlugin looks once at the nodes that passed the filters, before they are scored.
@@ -189,6 +195,11 @@ type Cycle struct {
 	Snapshot *Snapshot
 	// Handle reaches the scheduler; nil when there is none, because a program asked a Profile.
 	Handle *Handle
+	// Random breaks ties; nil means that the first one wins.
+	Random *rand.Rand
+
+	// run is the placement under way, for PostFilter.
+	run *run
 }
 
 // PluginError is the failure, not the refusal, of a plugin; a panic is one, too.

@@ -116,7 +116,7 @@ func share(part, of int64) int64 {
 func (NodeResourcesFit) Helps(pod *PodInfo, e *Event) bool {
 	switch e.Kind {
 	case PodRemoved:
-		return true
+		return e.On == nil || fitsNow(pod, e)
 	case NodeAdded:
 		return fits(&pod.Requests, newNodeInfo(e.Node)) == nil
 	case NodeUpdated:
@@ -124,6 +124,20 @@ func (NodeResourcesFit) Helps(pod *PodInfo, e *Event) bool {
 		return fits(&pod.Requests, now) == nil && grew(&pod.Requests, old, now)
 	}
 	return false
+}
+
+// fitsNow tells whether a pod may fit since another one left a node, by itself or by preemption: what pods of
+// lower priority use was at its disposal before.
+func fitsNow(pod *PodInfo, e *Event) bool {
+	if e.Pod.Priority >= pod.Priority && !neverPreempting(pod) {
+		return true
+	}
+	n := *e.On
+	for _, p := range claimsOn(e.claims, pod) {
+		n.Requested = n.Requested.Add(p.Requests)
+		n.AllowedPods--
+	}
+	return fits(&pod.Requests, &n) == nil
 }
 
 // grew tells whether a node now has more of something that is wanted.

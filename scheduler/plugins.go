@@ -22,6 +22,7 @@ const (
 	NameSchedulingGates      = "SchedulingGates"
 	NamePrioritySort         = "PrioritySort"
 	NameDefaultBinder        = "DefaultBinder"
+	NameDefaultPreemption    = "DefaultPreemption"
 )
 
 // DefaultPlugins returns new values of all built-in plugins in Kubernetes' order and with its default
@@ -47,6 +48,7 @@ func DefaultPlugins() []WeightedPlugin {
 		{Plugin: BalancedAllocation{}, Weight: 1},
 		{Plugin: ImageLocality{}, Weight: 1},
 		{Plugin: NodeDeclaredFeatures{}},
+		{Plugin: DefaultPreemption{}},
 		{Plugin: DefaultBinder{}},
 	}
 }

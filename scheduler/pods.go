@@ -35,7 +35,7 @@ func (l *loop) podChanged(old, now *corev1.Pod) {
 
 // podGone handles a pod that no longer takes room, because it was deleted or has finished.
 func (l *loop) podGone(key string) {
-	l.queue.remove(key)
+	l.forget(key)
 	at := l.placed[key]
 	if at == nil {
 		return
@@ -43,7 +43,24 @@ func (l *loop) podGone(key string) {
 	l.dropWaiting(at)
 	delete(l.placed, key)
 	l.edit.RemovePod(key, at.node)
-	l.wake(&Event{Kind: PodRemoved, Pod: at.info})
+	l.wake(l.removed(at.info, at.node))
+	l.victimGone(key)
+}
+
+// removed is the event that a pod is no longer on a node.
+func (l *loop) removed(pod *PodInfo, node string) *Event {
+	return &Event{Kind: PodRemoved, Pod: pod, On: l.edit.s.Node(node), claims: l.edit.s.Nominated(node)}
+}
+
+// forget removes a pod from the queue. What was reserved for it on a node is there for others.
+func (l *loop) forget(key string) {
+	p := l.queue.pods[key]
+	if l.queue.remove(key); p == nil {
+		return
+	}
+	if node := l.edit.Denominate(key); node != "" {
+		l.wake(l.removed(p.Pod, node))
+	}
 }
 
 // dropWaiting ends the binding cycle of a pod that waits for permission. One that has gone further
@@ -57,14 +74,14 @@ func (l *loop) dropWaiting(at *placedPod) {
 // podOnNode handles a pod that has a node, whoever gave it one.
 func (l *loop) podOnNode(pod *corev1.Pod) {
 	key := podKey(pod)
-	l.queue.remove(key)
+	l.forget(key)
 	info := NewPodInfo(pod)
 	at := l.placed[key]
 	if at != nil && at.node != pod.Spec.NodeName {
 		// Someone else was faster than our binding.
 		l.dropWaiting(at)
 		l.edit.RemovePod(key, at.node)
-		l.wake(&Event{Kind: PodRemoved, Pod: at.info})
+		l.wake(l.removed(at.info, at.node))
 		at = nil
 	}
 	l.placed[key] = &placedPod{info: info, node: pod.Spec.NodeName}
@@ -74,7 +91,7 @@ func (l *loop) podOnNode(pod *corev1.Pod) {
 		l.wake(&Event{Kind: PodAssigned, Pod: info})
 	case shrank(at.info, info):
 		// Room was given up, as it is when a pod goes.
-		l.wake(&Event{Kind: PodRemoved, Pod: info})
+		l.wake(l.removed(info, pod.Spec.NodeName))
 	case !maps.Equal(at.info.Pod.Labels, pod.Labels) || at.info.Pod.DeletionTimestamp.IsZero() != pod.DeletionTimestamp.IsZero():
 		l.wake(&Event{Kind: PodUpdated, OldPod: at.info, Pod: info})
 	}
@@ -98,7 +115,7 @@ func shrank(old, now *PodInfo) bool {
 func (l *loop) podWaits(old, now *corev1.Pod) {
 	key := podKey(now)
 	if l.cfg.Profiles[now.Spec.SchedulerName] == nil || now.DeletionTimestamp != nil {
-		l.queue.remove(key)
+		l.forget(key)
 		return
 	}
 	if l.placed[key] != nil {
@@ -108,6 +125,7 @@ func (l *loop) podWaits(old, now *corev1.Pod) {
 	// the pod again.
 	retry := old != nil && (!maps.Equal(old.Labels, now.Labels) || !equality.Semantic.DeepEqual(&old.Spec, &now.Spec))
 	info := NewPodInfo(now)
+	l.followNomination(old, info)
 	gatedBy := l.gatedBy(info)
 	l.queue.set(info, gatedBy, retry, time.Now())
 	if gatedBy == NameSchedulingGates {

@@ -52,6 +52,7 @@ type stage[P Plugin] struct {
 	plugin P
 	name   string
 	slot   int
+	local  bool // it is a localFilter
 }
 
 type scorer struct {
@@ -125,7 +126,7 @@ func (p *Profile) add(slot int, w WeightedPlugin) {
 	addTo(&p.binds, slot, w.Plugin)
 	addTo(&p.postBinds, slot, w.Plugin)
 	if x, ok := w.Plugin.(ScorePlugin); ok {
-		s := scorer{stage: stage[ScorePlugin]{x, name, slot}, weight: max(w.Weight, 1)}
+		s := scorer{stage: stage[ScorePlugin]{plugin: x, name: name, slot: slot}, weight: max(w.Weight, 1)}
 		s.pre, _ = w.Plugin.(PreScorePlugin)
 		s.normalize, _ = w.Plugin.(ScoreNormalizer)
 		s.byShape = scoresByShape(w.Plugin) && s.weight <= mostWeight
@@ -139,7 +140,8 @@ func (p *Profile) add(slot int, w WeightedPlugin) {
 // addTo adds a plugin to an extension point if it takes part there.
 func addTo[P Plugin](stages *[]stage[P], slot int, plugin Plugin) {
 	if x, ok := plugin.(P); ok {
-		*stages = append(*stages, stage[P]{x, plugin.Name(), slot})
+		_, local := plugin.(localFilter)
+		*stages = append(*stages, stage[P]{x, plugin.Name(), slot, local})
 	}
 }
 
@@ -181,17 +183,31 @@ func (p *Profile) Schedule(s *Snapshot, pod *corev1.Pod, random *rand.Rand) (Ass
 
 // Place is Schedule for a pod that was prepared before.
 func (p *Profile) Place(s *Snapshot, pod *PodInfo, random *rand.Rand) (Assignment, error) {
-	a, _, err := p.place(Cycle{Pod: pod, Snapshot: s.orEmpty()}, random)
-	return a, err
+	pl, err := p.place(Cycle{Pod: pod, Snapshot: s.orEmpty(), Random: random}, false)
+	return pl.Assignment, err
 }
 
-// place returns the states of the plugins, too, if any may want them.
-func (p *Profile) place(c Cycle, random *rand.Rand) (_ Assignment, states []any, err error) {
+// PlaceOrPreempt is Place for a pod that may take the room of others: with a *FitError comes what the
+// PostFilter plugins say, which the error's text tells, too.
+func (p *Profile) PlaceOrPreempt(s *Snapshot, pod *PodInfo, random *rand.Rand) (Assignment, PostFilterResult, error) {
+	pl, err := p.place(Cycle{Pod: pod, Snapshot: s.orEmpty(), Random: random}, true)
+	return pl.Assignment, pl.room, err
+}
+
+// placement is all that comes of an attempt.
+type placement struct {
+	Assignment
+	// states are those of the plugins, if any may want them later.
+	states []any
+	room   PostFilterResult
+}
+
+func (p *Profile) place(c Cycle, makeRoom bool) (pl placement, err error) {
 	if c.Snapshot.Len() == 0 {
-		return Assignment{}, nil, ErrNoNodes
+		return placement{}, ErrNoNodes
 	}
 	x := p.scratch.Get().(*scratch)
-	r := run{Profile: p, Cycle: c, random: random, scratch: x}
+	r := run{Profile: p, Cycle: c, scratch: x}
 	defer func() {
 		if v := recover(); v != nil {
 			// The scratch space may be in any state: it is left to the garbage collector.
@@ -201,11 +217,14 @@ func (p *Profile) place(c Cycle, random *rand.Rand) (_ Assignment, states []any,
 		x.clear()
 		p.scratch.Put(x)
 	}()
-	a, err := r.place()
+	pl.Assignment, err = r.place()
 	if err == nil && p.later() {
-		states = slices.Clone(x.states)
+		pl.states = slices.Clone(x.states)
 	}
-	return a, states, err
+	if fit, ok := err.(*FitError); ok && makeRoom {
+		pl.room = r.postFilter(fit)
+	}
+	return pl, err
 }
 
 // Outcome is the answer for one of several pods.
@@ -225,14 +244,14 @@ func (p *Profile) ScheduleAll(s *Snapshot, pods []*corev1.Pod, random *rand.Rand
 		info := NewPodInfo(pod)
 		out[i].Pod = pod
 		// The builder's own state may be read while it is not being changed.
-		c := Cycle{Pod: info, Snapshot: &b.s}
-		a, states, err := p.place(c, random)
+		c := Cycle{Pod: info, Snapshot: &b.s, Random: random}
+		pl, err := p.place(c, false)
 		if err == nil {
-			err = p.setAside(b, c, a.Node, states)
+			err = p.setAside(b, c, pl.Node, pl.states)
 		}
 		if out[i].Err = err; err == nil {
-			out[i].Assignment = a
-			b.AddPod(info, a.Node)
+			out[i].Assignment = pl.Assignment
+			b.AddPod(info, pl.Node)
 		}
 	}
 	return out, b.Snapshot()

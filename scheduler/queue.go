@@ -45,6 +45,8 @@ type queuedPod struct {
 	noNodes   bool
 	// pending tells that the pod need not sit out a back-off once it is woken.
 	pending bool
+	// eviction is what is being done to make room for this pod, or nil.
+	eviction *eviction
 	// gatedBy is the plugin that keeps the pod out of the queue.
 	gatedBy string
 	// seq orders pods that the QueueSortPlugin does not.
@@ -224,6 +226,14 @@ func (q *queue) regate(helps func(*queuedPod) bool, gatedBy func(*queuedPod) str
 		} else {
 			q.activate(p)
 		}
+	}
+}
+
+// roomMade makes a pod active whose victims are gone: it is the first of its priority.
+func (q *queue) roomMade(p *queuedPod) {
+	if p.where == inUnschedulable || p.where == inBackoff {
+		p.Since = time.Time{}
+		q.activate(p)
 	}
 }
 

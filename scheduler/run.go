@@ -2,8 +2,8 @@ package scheduler
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
+	"strings"
 )
 
 // scratch is the memory that one placement needs and the next can use again.
@@ -21,6 +21,7 @@ type scratch struct {
 	placements uint64
 	// trailing are the filters of the run that come after the leading ones.
 	trailing []stage[FilterPlugin]
+	draft    draft
 }
 
 func (x *scratch) clear() {
@@ -40,7 +41,6 @@ type run struct {
 	*Profile
 	Cycle
 	*scratch
-	random *rand.Rand
 	// memory has the opinions about nodes for pods of this shape, of the leading filters and of those
 	// scorers that go by shapes.
 	memory  *opinions
@@ -60,6 +60,11 @@ func (r *run) place() (Assignment, error) {
 		return Assignment{}, err
 	} else if fit.PreFilter != nil {
 		return Assignment{}, fit
+	}
+	if n, err := r.takeNominated(); err != nil {
+		return Assignment{}, err
+	} else if n != nil {
+		return Assignment{Node: n.Node.Name, EvaluatedNodes: 1, FeasibleNodes: 1}, nil
 	}
 	if err := r.filter(fit); err != nil {
 		return Assignment{}, err
@@ -83,6 +88,32 @@ func (r *run) place() (Assignment, error) {
 	best := r.best()
 	a.Node, a.Score = r.feasible[best].Node.Name, r.totals[best]
 	return a, nil
+}
+
+// takeNominated returns the node where room was made for the pod, if the pod fits there. That is looked at first:
+// no other is likely to fit.
+func (r *run) takeNominated() (*NodeInfo, error) {
+	name := r.nominatedNode()
+	n := r.Snapshot.Node(name)
+	if name == "" || n == nil || r.restricted && !slices.Contains(r.only, name) {
+		return nil, nil
+	}
+	r.point = "Filter"
+	if refused, err := r.ask(r.filters, n); err != nil || refused.status != nil {
+		return nil, err
+	}
+	if refused, err := r.askForClaims(n); err != nil || refused.status != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// nominatedNode is where room was made for the pod.
+func (c *Cycle) nominatedNode() string {
+	if node, ok := c.Snapshot.nominations.get(c.Pod.Key); ok {
+		return node
+	}
+	return c.Pod.Pod.Status.NominatedNodeName
 }
 
 // admit looks at the pod before any node, and returns what refuses it altogether.
@@ -139,9 +170,9 @@ func (r *run) filter(fit *FitError) error {
 	}
 	n := r.Snapshot.nodes.n
 	want, first := r.enough(n), 0
-	if want < n && r.random != nil {
+	if want < n && r.Random != nil {
 		// Beginning anywhere gives all nodes of a large cluster the same chance.
-		first = r.random.IntN(n)
+		first = r.Random.IntN(n)
 	}
 	for i := range n {
 		at := first + i
@@ -179,6 +210,9 @@ func (r *run) absent() *Status {
 
 func (r *run) check(n *NodeInfo) error {
 	refused, err := r.ask(r.filters, n)
+	if err == nil && refused.status == nil {
+		refused, err = r.askForClaims(n)
+	}
 	switch {
 	case err != nil:
 		return err
@@ -208,22 +242,30 @@ func (r *run) said(x refusal) nodeRefusal {
 
 // ask returns the first refusal of some filters, if any.
 func (r *run) ask(filters []stage[FilterPlugin], n *NodeInfo) (nodeRefusal, error) {
+	return r.orFailure(r.verdict(filters, n))
+}
+
+// orFailure tells a refusal from an error.
+func (r *run) orFailure(said nodeRefusal) (nodeRefusal, error) {
+	if said.status != nil && said.status.Code == Error {
+		return nodeRefusal{}, r.failure(said.status)
+	}
+	return said, nil
+}
+
+// verdict returns the first status of some filters that is not nil, if any.
+func (r *run) verdict(filters []stage[FilterPlugin], n *NodeInfo) nodeRefusal {
 	for i := range filters {
 		st := &filters[i]
 		if r.skip[st.slot] {
 			continue
 		}
 		r.at = st.name
-		status := st.plugin.Filter(&r.Cycle, r.states[st.slot], n)
-		if status == nil {
-			continue
+		if status := st.plugin.Filter(&r.Cycle, r.states[st.slot], n); status != nil {
+			return nodeRefusal{st.name, status}
 		}
-		if status.Code == Error {
-			return nodeRefusal{}, r.failure(status)
-		}
-		return nodeRefusal{st.name, status}, nil
 	}
-	return nodeRefusal{}, nil
+	return nodeRefusal{}
 }
 
 // leastFeasible is how many feasible nodes are looked for at the least, and leastPercentage the least
@@ -307,7 +349,7 @@ func (r *run) best() int {
 			best, ties = i, 1
 		case r.totals[i] == r.totals[best]:
 			ties++
-			if r.random != nil && r.random.IntN(ties) == 0 {
+			if r.Random != nil && r.Random.IntN(ties) == 0 {
 				best = i
 			}
 		}
@@ -320,4 +362,29 @@ func grown(s []int64, n int) []int64 {
 		return make([]int64, n, n+n/2)
 	}
 	return s[:n]
+}
+
+// postFilter asks what would make room for a pod that fits nowhere, and adds the answer to the error.
+func (r *run) postFilter(fit *FitError) PostFilterResult {
+	r.point, r.run = "PostFilter", r
+	defer func() { r.run = nil }()
+	var reasons []string
+	var last PostFilterResult
+	for i := range r.postFilters {
+		st := &r.postFilters[i]
+		r.at = st.name
+		res, status := st.plugin.PostFilter(&r.Cycle, fit)
+		if status == nil {
+			fit.PostFilter = res.Message
+			return res
+		}
+		if status.Code != Unschedulable {
+			fit.PostFilter = strings.Join(status.Reasons, ", ")
+			return PostFilterResult{Denominate: res.Denominate}
+		}
+		reasons = append(reasons, status.Reasons...)
+		last.Denominate = last.Denominate || res.Denominate
+	}
+	fit.PostFilter = strings.Join(reasons, ", ")
+	return last
 }

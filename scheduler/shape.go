@@ -214,6 +214,12 @@ func (r *run) consider(n *NodeInfo) error {
 			return nil
 		}
 	}
+	if refused, err := r.askForClaims(n); err != nil {
+		return err
+	} else if refused.status != nil {
+		r.refuse(n, refused)
+		return nil
+	}
 	r.feasible, r.totals = append(r.feasible, n), append(r.totals, o.value)
 	return nil
 }

@@ -30,6 +30,8 @@ type Snapshot struct {
 	kinds []kindTable
 	// nominated are the pods, by node, that wait for room that is being made for them there.
 	nominated table[[]*PodInfo]
+	// nominations are their nodes, by the pods' keys.
+	nominations table[string]
 }
 
 type lostPod struct {
@@ -46,16 +48,20 @@ func (s *Snapshot) orEmpty() *Snapshot {
 	return s
 }
 
-// NewSnapshot returns a snapshot of nodes and of the pods on them. Pods without spec.nodeName, and
-// those that have finished, take no part.
+// NewSnapshot returns a snapshot of nodes and of the pods on them. Those that have finished take no part,
+// nor do pods without spec.nodeName but for those with status.nominatedNodeName, which wait for room there.
 func NewSnapshot(nodes []*corev1.Node, pods []*corev1.Pod) *Snapshot {
 	b := emptySnapshot.Edit()
 	for _, n := range nodes {
 		b.SetNode(n)
 	}
 	for _, p := range pods {
-		if p.Spec.NodeName != "" && !finished(p) {
+		switch {
+		case finished(p):
+		case p.Spec.NodeName != "":
 			b.AddPod(NewPodInfo(p), p.Spec.NodeName)
+		case p.Status.NominatedNodeName != "":
+			b.Nominate(NewPodInfo(p), p.Status.NominatedNodeName)
 		}
 	}
 	return b.Snapshot()

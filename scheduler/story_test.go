@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 )
@@ -16,7 +18,10 @@ import (
 //
 //	nodes             adds or replaces nodes: "name cpu=4 memory=8Gi zone=a taint=key=value:NoSchedule cordoned"
 //	schedule          places pods, given as YAML manifests; with "copies=N" each N times
-//	what-if           the same, without keeping the result
+//	preempt           places pods as the loop does: those that fit nowhere may take the room of others, who
+//	                  are gone then; the pod waits for its node and is placed when it is given again
+//	budgets           adds or replaces PodDisruptionBudgets, given as YAML manifests
+//	what-if           the same as schedule, without keeping the result
 //	explain           one line for each node: why it refuses a pod, or how it scores
 //	delete-pods       removes the pods with the given names
 //	remove-nodes      removes nodes
@@ -81,6 +86,16 @@ func (st *story) run(t *testing.T, d *datadriven.TestData) string {
 			st.snapshot = after
 		}
 		return out
+	case "preempt":
+		return st.preempt(t, d)
+	case "budgets":
+		b := st.snapshot.Edit()
+		for _, pdb := range parseAll[policyv1.PodDisruptionBudget](t, d.Input) {
+			pdb.Namespace = cmp.Or(pdb.Namespace, "default")
+			b.SetObject(pdb)
+		}
+		st.snapshot = b.Snapshot()
+		return ""
 	case "explain":
 		return st.explain(t, d)
 	case "delete-pods":
@@ -120,6 +135,37 @@ func (st *story) schedule(t *testing.T, d *datadriven.TestData) (string, *Snapsh
 		}
 	}
 	return b.String(), after
+}
+
+func (st *story) preempt(t *testing.T, d *datadriven.TestData) string {
+	var out strings.Builder
+	for _, pod := range parsePods(t, d.Input) {
+		info := NewPodInfo(pod)
+		a, room, err := st.profile.PlaceOrPreempt(st.snapshot, info, nil)
+		b := st.snapshot.Edit()
+		if err == nil {
+			fmt.Fprintf(&out, "%s -> %s\n", pod.Name, a.Node)
+			b.Denominate(info.Key)
+			b.AddPod(info, a.Node)
+			st.snapshot = b.Snapshot()
+			continue
+		}
+		fmt.Fprintf(&out, "%s: %v\n", pod.Name, err)
+		if room.Nominate != "" {
+			fmt.Fprintf(&out, "  waits for %s, evicts", room.Nominate)
+			for _, v := range room.Victims {
+				fmt.Fprintf(&out, " %s", v.Pod.Name)
+				b.RemovePod(v.Key, room.Nominate)
+			}
+			fmt.Fprintln(&out)
+			b.Nominate(info, room.Nominate)
+		}
+		if room.Denominate {
+			b.Denominate(info.Key)
+		}
+		st.snapshot = b.Snapshot()
+	}
+	return out.String()
 }
 
 func (st *story) explain(t *testing.T, d *datadriven.TestData) string {
@@ -214,16 +260,21 @@ func parseLabels(fields []string) map[string]string {
 
 func parsePods(t testing.TB, text string) []*corev1.Pod {
 	t.Helper()
-	var out []*corev1.Pod
+	out := parseAll[corev1.Pod](t, text)
+	for _, p := range out {
+		p.Namespace = cmp.Or(p.Namespace, "default")
+	}
+	return out
+}
+
+func parseAll[T any](t testing.TB, text string) (out []*T) {
+	t.Helper()
 	for _, doc := range strings.Split(text, "\n---\n") {
-		p := &corev1.Pod{}
-		if err := yaml.UnmarshalStrict([]byte(doc), p); err != nil {
+		x := new(T)
+		if err := yaml.UnmarshalStrict([]byte(doc), x); err != nil {
 			t.Fatalf("%v in:\n%s", err, doc)
 		}
-		if p.Namespace == "" {
-			p.Namespace = "default"
-		}
-		out = append(out, p)
+		out = append(out, x)
 	}
 	return out
 }

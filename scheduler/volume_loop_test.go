@@ -144,7 +144,8 @@ func TestWaitForFirstConsumer(t *testing.T) {
 	// Meanwhile the volume is nobody else's.
 	c.addClaim("other", "local")
 	c.addPod(podWith("other", "other"))
-	if m := c.waitRefused("other", "Unschedulable"); m != "0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind." {
+	if m := c.waitRefused("other", "Unschedulable"); m != "0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind. "+
+		"preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling." {
 		t.Errorf("message is %q", m)
 	}
 	c.bindClaim(claim, "pv")

@@ -54,7 +54,7 @@ func TestAgainstKubeAPIServer(t *testing.T) {
 	_, err = nodes.Create(ctx, node)
 	check(t, err)
 	// kube-apiserver taints a new node until a kubelet says that it is ready.
-	const tainted = "0/1 nodes are available: 1 node(s) had untolerated taint(s)."
+	const tainted = "0/1 nodes are available: 1 node(s) had untolerated taint(s). preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
 	await(t, ctx, admin, "web", func(p *corev1.Pod) bool { return condition(p).Message == tainted })
 	_, err = nodes.Patch(ctx, "", "node-a", types.MergePatchType, []byte(`{"spec":{"taints":null}}`), "")
 	check(t, err)
