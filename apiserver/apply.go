@@ -66,7 +66,7 @@ func (s *Server) apply(ctx context.Context, rq *request, patch []byte, opts *met
 
 // applyNew makes the object that a configuration describes.
 func (s *Server) applyNew(ctx context.Context, rq *request, a *applyConfiguration) (found, error) {
-	body, err := s.applied(rq, a, rq.res.new())
+	body, err := s.applied(rq, a, rq.served().new())
 	if err != nil {
 		return found{}, err
 	}
@@ -111,17 +111,17 @@ func containedApply(apply func() (client.Object, error)) (obj client.Object, err
 
 // applied returns what a configuration makes of an object or of its scale.
 func (s *Server) applied(rq *request, a *applyConfiguration, old client.Object) (client.Object, error) {
-	live := old
+	live, err := rq.served().shown(old)
 	if rq.ref.Subresource == "scale" {
-		var err error
-		if live, err = newScaleFields(rq.res, old).scale(rq.res, old); err != nil {
-			return nil, err
-		}
+		live, err = newScaleFields(rq.res, old).scale(rq.res, old)
+	}
+	if err != nil {
+		return nil, err
 	}
 	// The manager changes what it is given.
 	content := a.content.DeepCopy()
 	obj, err := containedApply(func() (client.Object, error) {
-		return rq.res.managers[rq.ref.Subresource].Apply(live, content, rq.manager, a.force)
+		return rq.served().managers[rq.ref.Subresource].Apply(live, content, rq.manager, a.force)
 	})
 	if err != nil {
 		return nil, applyError(err)
@@ -136,6 +136,9 @@ func (s *Server) applied(rq *request, a *applyConfiguration, old client.Object) 
 		scale.SetGroupVersionKind(scaleKind)
 		return scale, nil
 	}
-	obj.GetObjectKind().SetGroupVersionKind(rq.res.GroupVersionKind)
+	if obj, err = rq.served().shown(obj); err != nil {
+		return nil, err
+	}
+	obj.GetObjectKind().SetGroupVersionKind(rq.served().GroupVersionKind)
 	return obj, nil
 }

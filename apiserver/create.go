@@ -48,6 +48,10 @@ func (s *Server) createNamed(ctx context.Context, rq *request, obj client.Object
 	named := *rq
 	named.ref.Name = obj.GetName()
 	rq = &named
+	obj, err := rq.served().stored(obj)
+	if err != nil {
+		return found{}, err
+	}
 	s.beginMetadata(rq, obj)
 	if res.Default != nil {
 		res.Default(obj)
@@ -64,8 +68,8 @@ func (s *Server) createNamed(ctx context.Context, rq *request, obj client.Object
 		res.Prepare(obj, nil)
 	}
 	errs := validation.ValidateObjectMetaAccessor(obj, res.Namespaced, res.nameValidator(), metadataPath)
-	if res.Validate != nil {
-		errs = append(errs, res.Validate(obj, nil)...)
+	if validate := rq.served().Validate; validate != nil {
+		errs = append(errs, validate(obj, nil)...)
 	}
 	if err := rq.invalid(obj, errs); err != nil {
 		return found{}, err

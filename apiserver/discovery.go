@@ -87,6 +87,7 @@ func (d *discoveryDocs) groups() []string {
 			out = append(out, gv.Group)
 		}
 	}
+	slices.SortStableFunc(out, compareGroups)
 	return out
 }
 

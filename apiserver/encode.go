@@ -7,6 +7,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
 
 	"github.com/inboard/inboard/store"
@@ -20,32 +21,55 @@ type (
 	goneProtoKey struct{}
 )
 
+// versionKey is a key for what is made of an entry in a further version.
+type versionKey struct {
+	kind schema.GroupVersionKind
+	what string
+}
+
+// cacheKeys are the keys for one version of a kind. Object and goneObject are for the object itself.
+type cacheKeys struct{ json, goneJSON, proto, goneProto, object, goneObject any }
+
+var storedKeys = cacheKeys{json: jsonKey{}, goneJSON: goneJSONKey{}, proto: protoKey{}, goneProto: goneProtoKey{}}
+
+func versionKeys(kind schema.GroupVersionKind) cacheKeys {
+	key := func(what string) any { return versionKey{kind, what} }
+	return cacheKeys{key("json"), key("gone json"), key("proto"), key("gone proto"), key("object"), key("gone object")}
+}
+
+// place is where something made of an object is kept: with its entry. The zero place keeps nothing.
+type place struct {
+	entry *store.Entry
+	// gone tells that the object is the last state before the one of the entry; see change.
+	gone bool
+	keys *cacheKeys
+}
+
+func (p *place) key(there, gone any) any {
+	if p.gone {
+		return gone
+	}
+	return there
+}
+
 // cachedJSON returns the JSON of an object, which is kept with its entry if it has one.
-func cachedJSON(obj runtime.Object, e *store.Entry, gone bool) ([]byte, error) {
-	if e == nil {
+func cachedJSON(obj runtime.Object, at place) ([]byte, error) {
+	if at.entry == nil {
 		return json.Marshal(obj)
 	}
-	var key any = jsonKey{}
-	if gone {
-		key = goneJSONKey{}
-	}
-	return cachedBytes(e, key, func() ([]byte, error) { return json.Marshal(obj) })
+	return cachedBytes(at.entry, at.key(at.keys.json, at.keys.goneJSON), func() ([]byte, error) { return json.Marshal(obj) })
 }
 
 // cachedProto returns the protobuf message of an object, without envelope.
-func cachedProto(obj runtime.Object, e *store.Entry, gone bool) ([]byte, error) {
+func cachedProto(obj runtime.Object, at place) ([]byte, error) {
 	m, ok := obj.(protoMessage)
 	if !ok {
 		return nil, notAcceptable()
 	}
-	if e == nil {
+	if at.entry == nil {
 		return m.Marshal()
 	}
-	var key any = protoKey{}
-	if gone {
-		key = goneProtoKey{}
-	}
-	return cachedBytes(e, key, m.Marshal)
+	return cachedBytes(at.entry, at.key(at.keys.proto, at.keys.goneProto), m.Marshal)
 }
 
 func cachedBytes(e *store.Entry, key any, encode func() ([]byte, error)) ([]byte, error) {
@@ -75,22 +99,22 @@ func typeOf(obj runtime.Object) metav1.TypeMeta {
 }
 
 // encodeObject returns an object in the given media type.
-func encodeObject(media string, obj runtime.Object, e *store.Entry, gone bool) ([]byte, error) {
+func encodeObject(media string, obj runtime.Object, at place) ([]byte, error) {
 	switch media {
 	case mediaProto:
-		raw, err := cachedProto(obj, e, gone)
+		raw, err := cachedProto(obj, at)
 		if err != nil {
 			return nil, err
 		}
 		return envelope(typeOf(obj), raw)
 	case mediaYAML:
-		b, err := cachedJSON(obj, e, gone)
+		b, err := cachedJSON(obj, at)
 		if err != nil {
 			return nil, err
 		}
 		return yaml.JSONToYAML(b)
 	}
-	return cachedJSON(obj, e, gone)
+	return cachedJSON(obj, at)
 }
 
 // listHead is a list without its items.
@@ -101,7 +125,7 @@ type listHead struct {
 
 // encodeListJSON writes a list from its items' JSON. As in Kubernetes, the items of a typed list have
 // no type of their own.
-func encodeListJSON(head listHead, items []found) ([]byte, error) {
+func encodeListJSON(head listHead, items []found, keys *cacheKeys) ([]byte, error) {
 	b, err := json.Marshal(head)
 	if err != nil {
 		return nil, err
@@ -109,7 +133,7 @@ func encodeListJSON(head listHead, items []found) ([]byte, error) {
 	size := len(b) + 16
 	parts := make([][]byte, len(items))
 	for i, f := range items {
-		part, err := cachedJSON(f.obj, f.entry, false)
+		part, err := cachedJSON(f.obj, place{entry: f.entry, keys: keys})
 		if err != nil {
 			return nil, err
 		}
@@ -147,14 +171,14 @@ func withoutType(b []byte, tm metav1.TypeMeta) []byte {
 
 // encodeListProto writes a list from its items' messages: in all lists of the API, field 1 is the
 // metadata and field 2 the items.
-func encodeListProto(head listHead, items []found) ([]byte, error) {
+func encodeListProto(head listHead, items []found, keys *cacheKeys) ([]byte, error) {
 	raw, err := head.ListMeta.Marshal()
 	if err != nil {
 		return nil, err
 	}
 	buf := appendMessage(nil, 1, raw)
 	for _, f := range items {
-		item, err := cachedProto(f.obj, f.entry, false)
+		item, err := cachedProto(f.obj, place{entry: f.entry, keys: keys})
 		if err != nil {
 			return nil, err
 		}
@@ -175,11 +199,11 @@ func appendMessage(buf []byte, field byte, message []byte) []byte {
 }
 
 // encodeList returns a list in the given media type.
-func encodeList(media string, head listHead, items []found) ([]byte, error) {
+func encodeList(media string, head listHead, items []found, keys *cacheKeys) ([]byte, error) {
 	if media == mediaProto {
-		return encodeListProto(head, items)
+		return encodeListProto(head, items, keys)
 	}
-	b, err := encodeListJSON(head, items)
+	b, err := encodeListJSON(head, items, keys)
 	if err != nil || media == mediaJSON {
 		return b, err
 	}

@@ -18,8 +18,9 @@ import (
 )
 
 // newManagers returns who keeps the managed fields of a kind, by subresource; "" is the object itself.
-func newManagers(k *Kind) map[string]*managed.Manager {
-	t := managed.NewType(managed.Kind{GroupVersionKind: k.GroupVersionKind, Object: k.Object, Default: k.Default})
+// The kind is member i of a family of versions.
+func newManagers(k *Kind, family *managed.Family, i int) map[string]*managed.Manager {
+	t := family.Member(i)
 	out := map[string]*managed.Manager{}
 	if k.Status {
 		out[""] = managed.NewManager(t, "", "status")
@@ -45,10 +46,32 @@ func (s *Server) track(rq *request, live, obj client.Object) {
 	if rq.applied {
 		return
 	}
-	if err := rq.res.managers[rq.ref.Subresource].Update(live, obj, rq.manager); err != nil {
+	if err := rq.track(live, obj); err != nil {
 		s.cfg.Logger.Warn("managed fields can't be kept", "object", rq.ref.String(), "error", err)
 		obj.SetManagedFields(live.GetManagedFields())
 	}
+}
+
+// track compares the objects in the version that the request is in, as its manager's entry is in it.
+func (rq *request) track(live, obj client.Object) error {
+	served := rq.served()
+	manager := served.managers[rq.ref.Subresource]
+	if served == rq.res || rq.ref.Subresource == "scale" {
+		return manager.Update(live, obj, rq.manager)
+	}
+	before, err := served.shown(live)
+	if err != nil {
+		return err
+	}
+	after, err := served.shown(obj)
+	if err != nil {
+		return err
+	}
+	if err := manager.Update(before, after, rq.manager); err != nil {
+		return err
+	}
+	obj.SetManagedFields(after.GetManagedFields())
+	return nil
 }
 
 // keepTimes takes the times of an object's managed fields from its old state, if nothing else about

@@ -15,6 +15,8 @@ type found struct {
 	obj   client.Object
 }
 
+func (f *found) place() place { return place{entry: f.entry} }
+
 // get reads the object that the request names.
 func (s *Server) get(ctx context.Context, rq *request, resourceVersion string) (found, error) {
 	if err := rq.one(); err != nil {

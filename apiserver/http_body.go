@@ -89,7 +89,7 @@ func (c *call) decode(data []byte, into runtime.Object, kind kindOf, fieldValida
 	case mediaYAML:
 		err = decodeYAML(c.rq, data, into, kind, fieldValidation)
 	case mediaProto:
-		err = decodeProto(data, into, kind)
+		err = decodeProto(c.rq, data, into, kind)
 	default:
 		return unsupportedMedia()
 	}
@@ -113,7 +113,7 @@ func decodeJSON(rq *request, data []byte, into runtime.Object, kind kindOf, fiel
 	if err := json.Unmarshal(data, &head); err != nil {
 		return unrecognized(kind, fmt.Sprintf("couldn't get version/kind; json parse error: %v", err), data)
 	}
-	if err := sameKind(metav1.TypeMeta{APIVersion: head.APIVersion, Kind: head.Kind}, kind); err != nil {
+	if err := rq.sameKind(metav1.TypeMeta{APIVersion: head.APIVersion, Kind: head.Kind}, kind); err != nil {
 		return err
 	}
 	if err := decodeStrictly(rq, data, into, fieldValidation); err != nil {
@@ -139,7 +139,7 @@ func decodeYAML(rq *request, data []byte, into runtime.Object, kind kindOf, fiel
 	return decodeJSON(rq, converted, into, kind, fieldValidation)
 }
 
-func decodeProto(data []byte, into runtime.Object, kind kindOf) error {
+func decodeProto(rq *request, data []byte, into runtime.Object, kind kindOf) error {
 	m, ok := into.(protoMessage)
 	if !ok {
 		return unsupportedMedia()
@@ -152,7 +152,7 @@ func decodeProto(data []byte, into runtime.Object, kind kindOf) error {
 	if err := u.Unmarshal(raw); err != nil {
 		return err
 	}
-	if err := sameKind(metav1.TypeMeta{APIVersion: u.APIVersion, Kind: u.Kind}, kind); err != nil {
+	if err := rq.sameKind(metav1.TypeMeta{APIVersion: u.APIVersion, Kind: u.Kind}, kind); err != nil {
 		return err
 	}
 	if err := m.Unmarshal(u.Raw); err != nil {
@@ -185,7 +185,7 @@ func unrecognized(kind kindOf, what string, data []byte) error {
 }
 
 // sameKind checks the type that a body names; what it leaves out is taken from the URL.
-func sameKind(tm metav1.TypeMeta, want kindOf) error {
+func (rq *request) sameKind(tm metav1.TypeMeta, want kindOf) error {
 	gv, err := schema.ParseGroupVersion(tm.APIVersion)
 	if err != nil {
 		return badRequest("%v", err)
@@ -197,6 +197,8 @@ func sameKind(tm metav1.TypeMeta, want kindOf) error {
 		return notRegistered(tm)
 	}
 	switch {
+	case tm.APIVersion != "" && gv != want.GroupVersion() && rq.res != nil && rq.res.hasVersion(gv):
+		return badRequest("the API version in the data (%s) does not match the expected API version (%s)", gv, want.GroupVersion())
 	case tm.APIVersion != "" && gv != want.GroupVersion():
 		if tm.Kind == "" {
 			tm.Kind = want.Kind

@@ -27,15 +27,15 @@ func (c *call) create() error {
 	if c.target.ref.Name != "" {
 		return methodNotAllowed()
 	}
-	obj := c.rq.res.new()
-	if err := c.body(obj, c.rq.res.GroupVersionKind, opts.FieldValidation); err != nil {
+	obj := c.rq.served().new()
+	if err := c.body(obj, c.rq.served().GroupVersionKind, opts.FieldValidation); err != nil {
 		return err
 	}
 	f, err := c.server.create(c.r.Context(), c.rq, obj)
 	if err != nil {
 		return err
 	}
-	return c.object(http.StatusCreated, f.obj, f.entry, false)
+	return c.object(http.StatusCreated, f.obj, f.place())
 }
 
 func (c *call) createSubresource(fieldValidation string) error {
@@ -61,7 +61,7 @@ func (c *call) createSubresource(fieldValidation string) error {
 		c.status(http.StatusCreated, status)
 		return nil
 	}
-	return c.object(http.StatusCreated, out, nil, false)
+	return c.object(http.StatusCreated, out, place{})
 }
 
 func (c *call) notServedYet() error {
@@ -169,7 +169,7 @@ func (c *call) delete() error {
 	if orphan := orphanDependents(&opts); !d.gone && orphan != nil && !*orphan {
 		code = http.StatusAccepted
 	}
-	return c.object(code, d.obj, d.entry, false)
+	return c.object(code, d.obj, d.place())
 }
 
 func (c *call) deleteCollection() error {
@@ -200,5 +200,5 @@ func (rq *request) emptyBody() (runtime.Object, kindOf, error) {
 		s := scaleKind
 		return emptyScale(), s, nil
 	}
-	return rq.res.new(), rq.res.GroupVersionKind, nil
+	return rq.served().new(), rq.served().GroupVersionKind, nil
 }

@@ -44,9 +44,9 @@ func (c *call) get() error {
 // foundObject sends an object, or the view of it that its subresource is.
 func (c *call) foundObject(code int, f found) error {
 	if c.target.ref.Subresource == "scale" && c.rq.res.Scale != nil {
-		return c.object(code, scaleOf(c.rq.res, f.obj), nil, false)
+		return c.object(code, scaleOf(c.rq.res, f.obj), place{})
 	}
-	return c.object(code, f.obj, f.entry, false)
+	return c.object(code, f.obj, f.place())
 }
 
 func (c *call) list() error {
@@ -70,7 +70,7 @@ func (c *call) listed(l *listed) error {
 	if err != nil {
 		return err
 	}
-	head := listHead{c.rq.res.listKind(), l.meta()}
+	head := listHead{c.rq.served().listKind(), l.meta()}
 	f := &c.format
 	switch f.as {
 	case "Table":
@@ -78,23 +78,29 @@ func (c *call) listed(l *listed) error {
 		for i := range l.items {
 			objs[i] = l.items[i].obj
 		}
-		t, err := f.table(c.rq.res, head.ListMeta, objs, opts, c.server.now())
+		t, err := f.table(c.rq.served(), head.ListMeta, objs, opts, c.server.now())
 		if err != nil {
 			return err
 		}
-		b, err := encodeObject(f.media, t, nil, false)
+		b, err := encodeObject(f.media, t, place{})
 		if err != nil {
 			return err
 		}
 		c.write(http.StatusOK, c.contentType(), b)
 		return nil
+	case "":
+		for i := range l.items {
+			if l.items[i].obj, err = c.rq.served().shownAt(l.items[i].obj, l.items[i].place()); err != nil {
+				return err
+			}
+		}
 	case "PartialObjectMetadata", "PartialObjectMetadataList":
 		head.SetGroupVersionKind(f.metaVersion().WithKind("PartialObjectMetadataList"))
 		for i := range l.items {
 			l.items[i] = found{nil, f.partial(l.items[i].obj)}
 		}
 	}
-	b, err := encodeList(f.media, head, l.items)
+	b, err := encodeList(f.media, head, l.items, &c.rq.served().keys)
 	if err != nil {
 		return err
 	}

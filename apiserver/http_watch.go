@@ -101,16 +101,12 @@ func (f *frames) contentType() string {
 // change writes one change.
 func (f *frames) change(ch *change) error {
 	c := f.call
-	obj, same, err := c.server.transform(&c.format, c.rq.res, ch.obj, f.table)
+	obj, at, err := c.server.transform(&c.format, c.rq.served(), ch.obj, ch.place(), f.table)
 	if err != nil {
 		return err
 	}
 	f.table.noHeaders = f.table.noHeaders || c.format.as == "Table"
-	e, gone := ch.entry, ch.gone
-	if !same {
-		e, gone = nil, false
-	}
-	return f.write(ch.typ, obj, e, gone)
+	return f.write(ch.typ, obj, at)
 }
 
 // send writes an event that is not about a stored object.
@@ -118,15 +114,15 @@ func (f *frames) send(ev watch.Event) error {
 	if status, ok := ev.Object.(*metav1.Status); ok {
 		status.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
 	}
-	return f.write(ev.Type, ev.Object, nil, false)
+	return f.write(ev.Type, ev.Object, place{})
 }
 
-func (f *frames) write(typ watch.EventType, obj runtime.Object, e *store.Entry, gone bool) error {
+func (f *frames) write(typ watch.EventType, obj runtime.Object, at place) error {
 	media := f.call.format.media
 	if media == mediaProto {
-		return f.writeProto(typ, obj, e, gone)
+		return f.writeProto(typ, obj, at)
 	}
-	b, err := cachedJSON(obj, e, gone)
+	b, err := cachedJSON(obj, at)
 	if err != nil {
 		return err
 	}
@@ -151,8 +147,8 @@ func (f *frames) writeYAML() error {
 	return err
 }
 
-func (f *frames) writeProto(typ watch.EventType, obj runtime.Object, e *store.Entry, gone bool) error {
-	raw, err := encodeObject(mediaProto, obj, e, gone)
+func (f *frames) writeProto(typ watch.EventType, obj runtime.Object, at place) error {
+	raw, err := encodeObject(mediaProto, obj, at)
 	if err != nil {
 		return err
 	}

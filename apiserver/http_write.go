@@ -11,8 +11,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-
-	"github.com/inboard/inboard/store"
 )
 
 // write sends a whole answer.
@@ -64,19 +62,16 @@ func (c *call) pretty(body []byte) []byte {
 }
 
 // object sends one object in the form that the client asked for.
-func (c *call) object(code int, obj runtime.Object, e *store.Entry, gone bool) error {
+func (c *call) object(code int, obj runtime.Object, at place) error {
 	opts, err := c.tableOptions()
 	if err != nil {
 		return err
 	}
-	out, same, err := c.server.transform(&c.format, c.rq.res, obj, opts)
+	out, at, err := c.server.transform(&c.format, c.rq.served(), obj, at, opts)
 	if err != nil {
 		return err
 	}
-	if !same {
-		e, gone = nil, false
-	}
-	b, err := encodeObject(c.format.media, out, e, gone)
+	b, err := encodeObject(c.format.media, out, at)
 	if err != nil {
 		return err
 	}

@@ -52,9 +52,11 @@ func (c *inProcess) List(ctx context.Context, ref client.Ref, opts metav1.ListOp
 	if err != nil {
 		return nil, err
 	}
-	out := &client.List{TypeMeta: rq.res.listKind(), ListMeta: l.meta(), Items: make([]runtime.Object, len(l.items))}
+	out := &client.List{TypeMeta: rq.served().listKind(), ListMeta: l.meta(), Items: make([]runtime.Object, len(l.items))}
 	for i := range l.items {
-		out.Items[i] = l.items[i].obj
+		if out.Items[i], err = rq.served().shownAt(l.items[i].obj, place{entry: l.items[i].entry}); err != nil {
+			return nil, asStatus(err)
+		}
 	}
 	return out, nil
 }
@@ -85,7 +87,7 @@ func (c *inProcess) Create(ctx context.Context, ref client.Ref, obj runtime.Obje
 		}
 		return c.server.createSubresource(ctx, rq, obj.DeepCopyObject())
 	}
-	own, err := rq.res.own(obj)
+	own, err := rq.served().own(obj)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +95,7 @@ func (c *inProcess) Create(ctx context.Context, ref client.Ref, obj runtime.Obje
 	if err != nil {
 		return nil, err
 	}
-	return f.obj.DeepCopyObject(), nil
+	return c.server.view(rq, f.obj)
 }
 
 func (c *inProcess) Update(ctx context.Context, ref client.Ref, obj runtime.Object, opts metav1.UpdateOptions) (runtime.Object, error) {
@@ -176,7 +178,12 @@ func (w *channelWatch) run() {
 			return
 		}
 		for i := range changes {
-			if !w.send(watch.Event{Type: changes[i].typ, Object: changes[i].obj}) {
+			obj, err := w.src.sel.as.shownAt(changes[i].obj, changes[i].place())
+			if err != nil {
+				w.send(watchError(err))
+				return
+			}
+			if !w.send(watch.Event{Type: changes[i].typ, Object: obj}) {
 				return
 			}
 		}

@@ -26,6 +26,9 @@ type Kind struct {
 	// Object and List are empty samples, such as &corev1.Pod{} and &corev1.PodList{}.
 	Object client.Object
 	List   runtime.Object
+	// Versions are further versions that the kind is served in. The row's own version is the one that
+	// objects are stored in, and that all of the row's functions work on.
+	Versions []Version
 
 	// Verbs are the verbs served; nil is all of them.
 	Verbs []string

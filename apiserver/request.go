@@ -53,7 +53,8 @@ type request struct {
 	user *Identity
 	verb string
 	ref  client.Ref
-	res  *resource
+	// res is the resource in its stored version, as the version that the request is in; see served.
+	res, as *resource
 	// dryRun stops short of storing anything.
 	dryRun bool
 	// agent is the field manager of a client that names none, manager the request's own.
@@ -80,7 +81,7 @@ func (s *Server) begin(ctx context.Context, user *Identity, verb string, ref cli
 	if res == nil {
 		return nil, notFoundPath()
 	}
-	rq.res = res
+	rq.res, rq.as = res, s.table.served[ref.GroupVersionResource]
 	if !res.Namespaced && ref.Namespace != "" {
 		return nil, badRequest("%s are not namespaced, but the request names the namespace %q", ref.GroupResource(), ref.Namespace)
 	}

@@ -35,11 +35,20 @@ type resource struct {
 	decode func(*store.Entry) (any, error)
 	// managers keep the managed fields, by subresource.
 	managers map[string]*managed.Manager
+	family   *managed.Family
+	// keys are where entries keep what is made of them for this version.
+	keys cacheKeys
+	// hub and version are set for a further version of the kind whose stored version is hub.
+	hub     *resource
+	version *Version
 }
 
 // table finds resources.
 type table struct {
+	// byResource leads to a resource in its stored version, whichever version is asked for, served to
+	// the version itself, as do byKind and byType.
 	byResource map[schema.GroupVersionResource]*resource
+	served     map[schema.GroupVersionResource]*resource
 	byKind     map[schema.GroupVersionKind]*resource
 	byType     map[reflect.Type]*resource
 	ordered    []*resource
@@ -48,6 +57,7 @@ type table struct {
 func newTable(kinds []Kind) (*table, error) {
 	t := &table{
 		byResource: map[schema.GroupVersionResource]*resource{},
+		served:     map[schema.GroupVersionResource]*resource{},
 		byKind:     map[schema.GroupVersionKind]*resource{},
 		byType:     map[reflect.Type]*resource{},
 	}
@@ -56,20 +66,42 @@ func newTable(kinds []Kind) (*table, error) {
 		if err != nil {
 			return nil, err
 		}
-		if t.byResource[r.gvr] != nil {
-			return nil, fmt.Errorf("apiserver: Config.Kinds has %s twice", r.gvr)
+		if err := t.add(r); err != nil {
+			return nil, err
 		}
-		if t.byKind[k.GroupVersionKind] != nil {
-			return nil, fmt.Errorf("apiserver: Config.Kinds has %s twice", k.GroupVersionKind)
+		for i := range k.Versions {
+			v, err := newVersion(r, &k.Versions[i])
+			if err != nil {
+				return nil, err
+			}
+			v.managers = newManagers(&v.Kind, r.family, i+1)
+			if err := t.add(v); err != nil {
+				return nil, err
+			}
 		}
-		t.byResource[r.gvr] = r
-		t.byKind[k.GroupVersionKind] = r
-		if t.byType[r.typ] == nil {
-			t.byType[r.typ] = r
-		}
-		t.ordered = append(t.ordered, r)
 	}
 	return t, nil
+}
+
+// add enters a resource in one of its versions.
+func (t *table) add(r *resource) error {
+	if t.served[r.gvr] != nil {
+		return fmt.Errorf("apiserver: Config.Kinds has %s twice", r.gvr)
+	}
+	if t.byKind[r.GroupVersionKind] != nil {
+		return fmt.Errorf("apiserver: Config.Kinds has %s twice", r.GroupVersionKind)
+	}
+	t.served[r.gvr] = r
+	t.byResource[r.gvr] = r
+	if r.hub != nil {
+		t.byResource[r.gvr] = r.hub
+	}
+	t.byKind[r.GroupVersionKind] = r
+	if t.byType[r.typ] == nil {
+		t.byType[r.typ] = r
+	}
+	t.ordered = append(t.ordered, r)
+	return nil
 }
 
 func newResource(k Kind) (*resource, error) {
@@ -115,7 +147,9 @@ func newResource(k Kind) (*resource, error) {
 		r.Subresources["eviction"] = eviction()
 	}
 	r.decode = r.decodeEntry
-	r.managers = newManagers(&r.Kind)
+	r.keys = storedKeys
+	r.family = managed.NewFamily(k.managedKinds())
+	r.managers = newManagers(&r.Kind, r.family, 0)
 	return r, nil
 }
 

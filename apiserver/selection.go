@@ -16,8 +16,8 @@ import (
 
 // selector is what a list or watch asks for: a range of keys, and conditions on the objects in it.
 type selector struct {
-	res      *resource
-	key, end string // end is empty when only one object can match
+	res, as  *resource // the stored version, and the one asked for
+	key, end string    // end is empty when only one object can match
 	labels   labels.Selector
 	fields   []fieldCondition
 }
@@ -31,7 +31,7 @@ type fieldCondition struct {
 // newSelector reads the selectors of a list or watch.
 func (rq *request) newSelector(opts *metav1.ListOptions) (*selector, error) {
 	res := rq.res
-	sel := &selector{res: res, labels: labels.Everything(), key: res.scope(rq.ref.Namespace)}
+	sel := &selector{res: res, as: rq.served(), labels: labels.Everything(), key: res.scope(rq.ref.Namespace)}
 	if opts.LabelSelector != "" {
 		l, err := labels.Parse(opts.LabelSelector)
 		if err != nil {
@@ -70,7 +70,7 @@ func (rq *request) newSelector(opts *metav1.ListOptions) (*selector, error) {
 
 // require adds a condition on a field.
 func (sel *selector) require(r fields.Requirement) error {
-	get := sel.res.field(r.Field)
+	get := sel.res.field(sel.as.label(r.Field))
 	if get == nil {
 		if sel.res.Fields == nil {
 			return badRequest("%q is not a known field selector: only %q, %q", r.Field, "metadata.name", "metadata.namespace")

@@ -14,12 +14,14 @@ import (
 // view returns what the request's client gets to see of a shared object, as its own.
 func (s *Server) view(rq *request, obj client.Object) (runtime.Object, error) {
 	switch sub := rq.ref.Subresource; {
-	case sub == "", sub == "status" && rq.res.Status:
-		return obj.DeepCopyObject(), nil
+	case sub == "", sub == "status" && rq.res.Status, rq.res.Subresources[sub].Merge != nil:
+		o, err := rq.served().shown(obj)
+		if err != nil {
+			return nil, err
+		}
+		return o.DeepCopyObject(), nil
 	case sub == "scale" && rq.res.Scale != nil:
 		return scaleOf(rq.res, obj), nil
-	case rq.res.Subresources[sub].Merge != nil:
-		return obj.DeepCopyObject(), nil
 	}
 	return nil, rq.noSubresource()
 }
@@ -59,7 +61,7 @@ func (s *Server) ownBody(rq *request, obj runtime.Object) (runtime.Object, error
 		return nil, err
 	}
 	if rq.ref.Subresource != "scale" {
-		return rq.res.own(obj)
+		return rq.served().own(obj)
 	}
 	if u, ok := obj.(runtime.Unstructured); ok {
 		scale := emptyScale()

@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"encoding/json"
+	"reflect"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -53,7 +54,10 @@ func (f *format) table(r *resource, meta metav1.ListMeta, objs []client.Object, 
 		switch opts.include {
 		case metav1.IncludeNone:
 		case metav1.IncludeObject:
-			row.Object.Raw, err = json.Marshal(obj)
+			var shown client.Object
+			if shown, err = r.shown(obj); err == nil {
+				row.Object.Raw, err = json.Marshal(shown)
+			}
 		default:
 			row.Object.Raw, err = json.Marshal(f.partial(obj))
 		}
@@ -80,16 +84,22 @@ func checkInclude(p metav1.IncludeObjectPolicy) error {
 	return badRequest("Unable to convert to Table as requested: includeObject: Invalid value: %q: must be 'Metadata', 'Object', 'None', or empty", p)
 }
 
-// transform returns an object in the form that the client asked for; e and gone belong to the encoding
-// of the object as it is.
-func (s *Server) transform(f *format, r *resource, obj runtime.Object, opts tableOptions) (out runtime.Object, same bool, err error) {
+// transform returns an object in the version and form that the client asked for, and where the encoding
+// of that can be kept.
+func (s *Server) transform(f *format, r *resource, obj runtime.Object, at place, opts tableOptions) (runtime.Object, place, error) {
 	o, ok := obj.(client.Object)
-	if !ok || f.as == "" {
-		return obj, true, nil
-	}
-	if f.as == "Table" {
+	switch {
+	case !ok:
+		return obj, place{}, nil
+	case f.as == "Table":
 		t, err := f.table(r, metav1.ListMeta{ResourceVersion: o.GetResourceVersion()}, []client.Object{o}, opts, s.now())
-		return t, false, err
+		return t, place{}, err
+	case f.as != "":
+		return f.partial(o), place{}, nil
+	case at.entry == nil && r.hub != nil && reflect.TypeOf(o) != r.hub.typ:
+		return obj, at, nil // what a subresource answers with
 	}
-	return f.partial(o), false, nil
+	out, err := r.shownAt(o, at)
+	at.keys = &r.keys
+	return out, at, err
 }

@@ -92,8 +92,12 @@ func (s *Server) merge(rq *request, body runtime.Object, old client.Object) (cli
 		return s.rescale(rq, scale, old)
 	}
 	obj, ok := body.(client.Object)
-	if !ok || reflect.TypeOf(body) != rq.res.typ {
-		return nil, badRequest("the object provided is a %T, not a %s", body, rq.res.typ)
+	if !ok || reflect.TypeOf(body) != rq.served().typ {
+		return nil, badRequest("the object provided is a %T, not a %s", body, rq.served().typ)
+	}
+	obj, err := rq.served().stored(obj)
+	if err != nil {
+		return nil, err
 	}
 	if err := rq.checkPreconditions(obj, old); err != nil {
 		return nil, err
@@ -200,8 +204,8 @@ func (s *Server) finishUpdate(ctx context.Context, rq *request, obj client.Objec
 	switch {
 	case isStatus && res.ValidateStatus != nil:
 		errs = append(errs, res.ValidateStatus(obj, old)...)
-	case !isStatus && res.Validate != nil:
-		errs = append(errs, res.Validate(obj, old)...)
+	case !isStatus && rq.served().Validate != nil:
+		errs = append(errs, rq.served().Validate(obj, old)...)
 	}
 	if err := rq.invalid(obj, errs); err != nil {
 		return false, found{}, err

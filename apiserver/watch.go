@@ -27,6 +27,8 @@ type change struct {
 	gone bool
 }
 
+func (c *change) place() place { return place{entry: c.entry, gone: c.gone} }
+
 // watcher is a cursor over the changes that a watch asks for. It needs no goroutine.
 type watcher struct {
 	sel       *selector
@@ -96,7 +98,7 @@ func (w *watcher) close() { w.src.Close() }
 
 // bookmark returns an event that tells nothing but the revision.
 func (w *watcher) bookmark(revision int64) change {
-	obj := w.sel.res.new()
+	obj := w.sel.as.new()
 	obj.SetResourceVersion(formatVersion(revision))
 	return change{typ: watch.Bookmark, obj: obj}
 }

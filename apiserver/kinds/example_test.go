@@ -41,6 +41,7 @@ func ExampleAll() {
 	// authorization.k8s.io/v1/selfsubjectaccessreviews []
 	// authorization.k8s.io/v1/selfsubjectrulesreviews []
 	// authorization.k8s.io/v1/subjectaccessreviews []
+	// autoscaling/v2/horizontalpodautoscalers [hpa]
 	// batch/v1/cronjobs [cj]
 	// batch/v1/jobs []
 	// coordination.k8s.io/v1/leases []

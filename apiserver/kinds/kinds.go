@@ -9,6 +9,7 @@ import (
 	"github.com/inboard/inboard/apiserver/kinds/apps"
 	"github.com/inboard/inboard/apiserver/kinds/authentication"
 	"github.com/inboard/inboard/apiserver/kinds/authorization"
+	"github.com/inboard/inboard/apiserver/kinds/autoscaling"
 	"github.com/inboard/inboard/apiserver/kinds/batch"
 	"github.com/inboard/inboard/apiserver/kinds/coordination"
 	"github.com/inboard/inboard/apiserver/kinds/core"
@@ -24,7 +25,20 @@ import (
 // All returns the rows of all built-in kinds, in the order in which kubectl api-resources lists
 // their groups. The slice is the caller's own.
 func All() []apiserver.Kind {
-	return slices.Concat(core.Kinds(), apps.Kinds(), authentication.Kinds(), authorization.Kinds(),
-		batch.Kinds(), coordination.Kinds(), discovery.Kinds(), networking.Kinds(), node.Kinds(),
-		policy.Kinds(), rbac.Kinds(), scheduling.Kinds(), storage.Kinds())
+	return slices.Concat(
+		core.Kinds(),
+		apps.Kinds(),
+		authentication.Kinds(),
+		authorization.Kinds(),
+		autoscaling.Kinds(),
+		batch.Kinds(),
+		coordination.Kinds(),
+		discovery.Kinds(),
+		networking.Kinds(),
+		node.Kinds(),
+		policy.Kinds(),
+		rbac.Kinds(),
+		scheduling.Kinds(),
+		storage.Kinds(),
+	)
 }

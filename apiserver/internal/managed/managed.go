@@ -25,19 +25,39 @@ type Kind struct {
 	Object client.Object
 	// Default fills in defaults, in place; nil has none.
 	Default func(client.Object)
+	// ToHub and FromHub convert to and from the first kind of the family; nil for that one.
+	ToHub, FromHub func(in, out client.Object) error
 }
+
+// Family is one kind in all its versions, whose fields are managed together: every entry is in the
+// version that its manager wrote in.
+type Family struct{ members []*Type }
+
+// NewFamily returns the family of some kinds, which are versions of each other. The first is the one by
+// way of which the others are converted.
+func NewFamily(kinds []Kind) *Family {
+	f := &Family{}
+	for _, k := range kinds {
+		f.members = append(f.members, &Type{kind: k, family: f})
+	}
+	return f
+}
+
+// Member returns the type of the family's kind number i.
+func (f *Family) Member(i int) *Type { return f.members[i] }
 
 // Type holds the schema of a kind, made when it is first needed and shared by the managers of the
 // object and its subresources.
 type Type struct {
-	kind Kind
-	once sync.Once
-	typ  *typed.ParseableType
-	err  error
+	kind   Kind
+	family *Family
+	once   sync.Once
+	typ    *typed.ParseableType
+	err    error
 }
 
 // NewType returns the type of a kind. It builds nothing.
-func NewType(kind Kind) *Type { return &Type{kind: kind} }
+func NewType(kind Kind) *Type { return NewFamily([]Kind{kind}).Member(0) }
 
 func (t *Type) parseable() (*typed.ParseableType, error) {
 	t.once.Do(func() { t.typ, t.err = openapi.ParseableType(t.kind.Object) })
@@ -83,10 +103,14 @@ func (m *Manager) newFields() (*managedfields.FieldManager, error) {
 	c := converter{m.typ}
 	var reset map[fieldpath.APIVersion]fieldpath.Filter
 	if m.filter != nil {
-		reset = map[fieldpath.APIVersion]fieldpath.Filter{fieldpath.APIVersion(m.apiVersion): m.filter}
+		reset = map[fieldpath.APIVersion]fieldpath.Filter{}
+		for _, t := range m.typ.family.members {
+			reset[fieldpath.APIVersion(t.kind.GroupVersion().String())] = m.filter
+		}
 	}
 	kind := m.typ.kind.GroupVersionKind
-	return managedfields.NewDefaultFieldManager(c, c, c, c, kind, kind.GroupVersion(), m.subresource, reset)
+	hub := m.typ.family.members[0].kind.GroupVersion()
+	return managedfields.NewDefaultFieldManager(c, c, c, c, kind, hub, m.subresource, reset)
 }
 
 func (m *Manager) newPlan() (*plan, error) {

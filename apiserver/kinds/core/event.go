@@ -15,6 +15,7 @@ func Event() apiserver.Kind {
 	k := newKind("Event", "events", "event", "ev")
 	k.UpdateCreates = true
 	k.Object, k.List = &corev1.Event{}, &corev1.EventList{}
+	k.Versions = []apiserver.Version{newerEvent()}
 	k.Validate = row.Check(validateEvent)
 	k.Fields = row.Fields(eventFields())
 	k.Columns = row.Columns("Last Seen", "Type", "Reason", "Object", "Subobject::wide", "Source::wide", "Message",

@@ -11,7 +11,10 @@ import (
 )
 
 // validateEvent checks an event. One with an eventTime is of the newer kind, which asks for more.
-func validateEvent(o, _ *corev1.Event) field.ErrorList {
+func validateEvent(o, _ *corev1.Event) field.ErrorList { return eventErrors(o, "reportingComponent") }
+
+// eventErrors calls the controller by the name that the request's version has for it.
+func eventErrors(o *corev1.Event, controller string) field.ErrorList {
 	var l check.List
 	involved, path := o.InvolvedObject.Namespace, field.NewPath("involvedObject", "namespace")
 	const elsewhere = "does not match event.namespace"
@@ -26,9 +29,9 @@ func validateEvent(o, _ *corev1.Event) field.ErrorList {
 		l.Invalid(path, involved, elsewhere)
 	}
 	if o.ReportingController == "" {
-		l.Required(field.NewPath("reportingComponent"), "")
+		l.Required(field.NewPath(controller), "")
 	}
-	l.QualifiedName(field.NewPath("reportingComponent"), o.ReportingController)
+	l.QualifiedName(field.NewPath(controller), o.ReportingController)
 	for _, f := range []struct {
 		name, value string
 		limit       int

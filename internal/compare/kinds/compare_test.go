@@ -115,7 +115,8 @@ type comparison struct {
 func (c *comparison) one(t *testing.T) {
 	defer func() {
 		if p := recover(); p != nil {
-			if !bytes.Contains(debug.Stack(), []byte("k8s.io/kubernetes/pkg/apis/")) {
+			if stack := debug.Stack(); !bytes.Contains(stack, []byte("k8s.io/kubernetes/pkg/apis/")) &&
+				!bytes.Contains(stack, []byte("k8s.io/kubernetes/pkg/printers/")) {
 				panic(p)
 			}
 			c.panics++

@@ -6,10 +6,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/registry/rest"
 	_ "k8s.io/kubernetes/pkg/apis/apps/install" // registers the conversions and defaults
+	_ "k8s.io/kubernetes/pkg/apis/autoscaling/install"
 	_ "k8s.io/kubernetes/pkg/apis/batch/install"
 	_ "k8s.io/kubernetes/pkg/apis/coordination/install"
 	_ "k8s.io/kubernetes/pkg/apis/core/install"
 	_ "k8s.io/kubernetes/pkg/apis/discovery/install"
+	_ "k8s.io/kubernetes/pkg/apis/events/install"
 	_ "k8s.io/kubernetes/pkg/apis/networking/install"
 	_ "k8s.io/kubernetes/pkg/apis/node/install"
 	_ "k8s.io/kubernetes/pkg/apis/policy/install"
@@ -21,6 +23,7 @@ import (
 	"k8s.io/kubernetes/pkg/registry/apps/deployment"
 	"k8s.io/kubernetes/pkg/registry/apps/replicaset"
 	"k8s.io/kubernetes/pkg/registry/apps/statefulset"
+	"k8s.io/kubernetes/pkg/registry/autoscaling/horizontalpodautoscaler"
 	"k8s.io/kubernetes/pkg/registry/batch/cronjob"
 	"k8s.io/kubernetes/pkg/registry/batch/job"
 	"k8s.io/kubernetes/pkg/registry/coordination/lease"
@@ -80,8 +83,8 @@ var strategies = map[string]strategy{
 	"LimitRange": limitrange.Strategy, "PodTemplate": podtemplate.Strategy,
 	"ReplicationController": replicationcontroller.Strategy, "ResourceQuota": resourcequota.Strategy,
 	"Ingress": ingress.Strategy, "IngressClass": ingressclass.Strategy, "NetworkPolicy": networkpolicy.Strategy,
-	"RuntimeClass": runtimeclass.Strategy,
-	"StatefulSet":  statefulset.Strategy, "DaemonSet": daemonset.Strategy, "ControllerRevision": controllerrevision.Strategy,
+	"RuntimeClass": runtimeclass.Strategy, "HorizontalPodAutoscaler": horizontalpodautoscaler.Strategy,
+	"StatefulSet": statefulset.Strategy, "DaemonSet": daemonset.Strategy, "ControllerRevision": controllerrevision.Strategy,
 }
 
 var statusStrategies = map[string]rest.RESTUpdateStrategy{
@@ -92,7 +95,7 @@ var statusStrategies = map[string]rest.RESTUpdateStrategy{
 	"VolumeAttachment": volumeattachment.StatusStrategy,
 	"Job":              job.StatusStrategy, "CronJob": cronjob.StatusStrategy,
 	"ReplicationController": replicationcontroller.StatusStrategy, "ResourceQuota": resourcequota.StatusStrategy,
-	"Ingress":     ingress.StatusStrategy,
+	"Ingress": ingress.StatusStrategy, "HorizontalPodAutoscaler": horizontalpodautoscaler.StatusStrategy,
 	"StatefulSet": statefulset.StatusStrategy, "DaemonSet": daemonset.StatusStrategy,
 	"PodGroup": podgroup.NewStatusStrategy(podgroup.NewStrategy()),
 }
