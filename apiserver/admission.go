@@ -7,12 +7,14 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/store"
 )
 
 // Operation is what a write does.
 type Operation string
 
-// The operations that admission is asked about. Connect is a POST to a subresource.
+// The operations that admission is asked about. A POST to a subresource is a Create; Connect opens a
+// stream, as exec does.
 const (
 	Create  Operation = "CREATE"
 	Update  Operation = "UPDATE"
@@ -20,32 +22,51 @@ const (
 	Connect Operation = "CONNECT"
 )
 
-// AdmissionRequest is a write before it is validated and stored.
+// AdmissionRequest is a write before it is stored.
 type AdmissionRequest struct {
 	Operation Operation
 	User      *Identity
 	// Ref names the object; on a creation with generateName its name is the generated one.
 	Ref  client.Ref
 	Kind *Kind
-	// Object is the new state of the object, which admission may change; nil for Delete.
+	// Object is the new state of the object, which Admit may change and Validate may not; nil for
+	// Delete and for what is posted to a subresource.
 	Object client.Object
 	// Old is the stored state, shared and read-only; nil for Create.
 	Old client.Object
-	// Body is what was posted to a subresource, for Connect.
+	// Body is what was posted to a subresource, such as a Binding or an Eviction.
 	Body   runtime.Object
 	DryRun bool
 	// Lookup returns an object as the server sees it, shared and read-only; ok is false when
 	// there is none or its kind is not served.
 	Lookup func(ref client.Ref) (obj client.Object, ok bool, err error)
+	// List returns the objects of a resource in a namespace, or in all for "", shared and
+	// read-only; none when the kind is not served.
+	List func(ref client.Ref) ([]client.Object, error)
+	// Authorize tells whether the request's user may do something else.
+	Authorize func(Attributes) (bool, error)
 	// Warn sends the client a warning.
 	Warn func(text string)
 
 	guards []guard
+	writes []store.Op
 }
 
-// Admission looks at a write before it is validated and stored, and may change or refuse it. A refusal
-// that is not an *apierrors.StatusError becomes a 403.
+// Admission looks at a write, and may refuse it. A refusal that is not an *apierrors.StatusError becomes
+// a 403.
 type Admission func(ctx context.Context, r *AdmissionRequest) error
+
+// AdmissionPlugin is one set of rules about writes. Either function may be nil.
+type AdmissionPlugin struct {
+	// Name tells the plugin's place: one that has the name of a Kubernetes plugin, such as
+	// "PodSecurity", runs where kube-apiserver runs that, and instead of the built-in one if there
+	// is one; any other runs before "ResourceQuota".
+	Name string
+	// Admit may change the object. It runs after defaulting and before validation.
+	Admit Admission
+	// Validate sees the object as it would be stored, after validation.
+	Validate Admission
+}
 
 // guard makes a write depend on an object that admission based its decision on: when it changed since,
 // admission is asked again.
@@ -54,18 +75,50 @@ type guard struct {
 	revision int64
 }
 
-// admit asks all admission functions.
-func (s *Server) admit(ctx context.Context, rq *request, r *AdmissionRequest) ([]guard, error) {
-	r.User, r.Ref, r.Kind, r.DryRun, r.Warn = rq.user, rq.ref, &rq.res.Kind, rq.dryRun, rq.warn
-	if r.Lookup == nil {
-		r.Lookup = func(ref client.Ref) (client.Object, bool, error) { return s.lookupRef(ctx, ref) }
-	}
-	for _, admission := range s.admission {
-		if err := s.admitOne(ctx, admission, r); err != nil {
-			return nil, admissionError(rq, err)
+// settled is what admission adds to the transaction that stores an object.
+type settled struct {
+	guards []guard
+	writes []store.Op
+}
+
+// admit asks all plugins that may change the object.
+func (s *Server) admit(ctx context.Context, rq *request, r *AdmissionRequest) error {
+	s.complete(ctx, rq, r)
+	for _, p := range s.admission {
+		if p.Admit == nil {
+			continue
+		}
+		if err := s.admitOne(ctx, p.Admit, r); err != nil {
+			return admissionError(rq, err)
 		}
 	}
-	return r.guards, nil
+	return nil
+}
+
+// validateAdmission asks all plugins about what admit made, once more after validation.
+func (s *Server) validateAdmission(ctx context.Context, rq *request, r *AdmissionRequest) (settled, error) {
+	r.writes = nil
+	for _, p := range s.admission {
+		if p.Validate == nil {
+			continue
+		}
+		if err := s.admitOne(ctx, p.Validate, r); err != nil {
+			return settled{}, admissionError(rq, err)
+		}
+	}
+	return settled{r.guards, r.writes}, nil
+}
+
+// complete fills in what all admission requests have.
+func (s *Server) complete(ctx context.Context, rq *request, r *AdmissionRequest) {
+	r.User, r.Ref, r.Kind, r.DryRun, r.Warn = rq.user, rq.ref, &rq.res.Kind, rq.dryRun, rq.warn
+	r.Lookup = func(ref client.Ref) (client.Object, bool, error) { return s.lookupRef(ctx, ref) }
+	r.List = func(ref client.Ref) ([]client.Object, error) { return s.listRef(ctx, ref) }
+	r.Authorize = func(a Attributes) (bool, error) {
+		a.User = rq.user
+		ok, _, err := s.cfg.Authorizer.Authorize(ctx, &a)
+		return ok, err
+	}
 }
 
 // admitOne asks one function, which may be the program's own and panic.
@@ -88,15 +141,43 @@ func (s *Server) lookupRef(ctx context.Context, ref client.Ref) (client.Object, 
 	return obj, obj != nil, err
 }
 
-// reguard brings the conditions of a write up to date after one of them failed, by looking again at the
-// namespaces that they are about.
-func (s *Server) reguard(ctx context.Context, rq *request, guards []guard) ([]guard, error) {
-	r := &AdmissionRequest{Operation: Create, Ref: rq.ref, Kind: &rq.res.Kind}
-	if len(guards) == 0 {
+func (s *Server) listRef(ctx context.Context, ref client.Ref) ([]client.Object, error) {
+	res := s.table.byResource[ref.GroupVersionResource]
+	if res == nil {
 		return nil, nil
 	}
-	if err := s.namespaceLifecycle(ctx, r); err != nil {
-		return nil, admissionError(rq, err)
+	prefix := res.scope(ref.Namespace)
+	all, err := s.store.Range(ctx, store.Range{Key: prefix, End: store.PrefixEnd(prefix), SkipCount: true})
+	if err != nil {
+		return nil, storeError(err, 0)
 	}
-	return r.guards, nil
+	out := make([]client.Object, 0, len(all.Entries))
+	for _, e := range all.Entries {
+		obj, err := res.object(e)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, obj)
+	}
+	return out, nil
+}
+
+// readmit settles a write anew after a condition of its transaction failed, by asking again those plugins
+// whose decisions are conditions: about the namespace, and about its quotas.
+func (s *Server) readmit(ctx context.Context, rq *request, r *AdmissionRequest) (settled, error) {
+	r.guards, r.writes = nil, nil
+	for _, p := range s.admission {
+		if p.Name != namespaceLifecycleName && p.Name != resourceQuotaName {
+			continue
+		}
+		for _, f := range []Admission{p.Admit, p.Validate} {
+			if f == nil {
+				continue
+			}
+			if err := s.admitOne(ctx, f, r); err != nil {
+				return settled{}, admissionError(rq, err)
+			}
+		}
+	}
+	return settled{r.guards, r.writes}, nil
 }

@@ -12,18 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// builtinAdmission returns the admission that every cluster has.
-func (s *Server) builtinAdmission() []Admission {
-	list := []Admission{s.namespaceLifecycle}
-	if s.table.byResource[podsResource] != nil {
-		list = append(list, s.serviceAccount, defaultTolerations, s.priority)
-	}
-	if s.table.byResource[priorityClassesResource] != nil {
-		list = append(list, s.keepPriorityClasses)
-	}
-	return list
-}
-
 var (
 	namespacesResource      = corev1.SchemeGroupVersion.WithResource("namespaces")
 	podsResource            = corev1.SchemeGroupVersion.WithResource("pods")
@@ -57,7 +45,7 @@ func (s *Server) namespaceLifecycle(ctx context.Context, r *AdmissionRequest) er
 		return nil
 	}
 	namespaces := s.table.byResource[namespacesResource]
-	if r.Operation != Create || !r.Kind.Namespaced || namespaces == nil {
+	if r.Operation != Create || !r.Kind.Namespaced || namespaces == nil || isAccessReview(r) {
 		return nil
 	}
 	obj, revision, err := s.lookup(ctx, namespaces, "", r.Ref.Namespace)
@@ -87,6 +75,11 @@ func (s *Server) namespaceLifecycle(ctx context.Context, r *AdmissionRequest) er
 	return nil
 }
 
+// isAccessReview tells that a request stores nothing: the answer must not tell whether a namespace exists.
+func isAccessReview(r *AdmissionRequest) bool {
+	return r.Ref.Group == "authorization.k8s.io" && r.Ref.Resource == "localsubjectaccessreviews"
+}
+
 func terminating(r *AdmissionRequest, ns *corev1.Namespace) error {
 	err := apierrors.NewForbidden(r.Ref.GroupResource(), r.Ref.Name,
 		fmt.Errorf("unable to create new content in namespace %s because it is being terminated", ns.Name))
@@ -104,16 +97,12 @@ func (s *Server) serviceAccount(ctx context.Context, r *AdmissionRequest) error 
 	if !ok || r.Operation != Create || r.Ref.Subresource != "" {
 		return nil
 	}
-	if pod.Annotations[corev1.MirrorPodAnnotationKey] != "" {
-		if pod.Spec.ServiceAccountName != "" {
-			return errors.New("a mirror pod may not reference service accounts")
-		}
-		return nil
+	if _, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]; mirror {
+		return mirrorReferences(pod)
 	}
 	if pod.Spec.ServiceAccountName == "" {
-		pod.Spec.ServiceAccountName = "default"
+		pod.Spec.ServiceAccountName, pod.Spec.DeprecatedServiceAccount = "default", "default"
 	}
-	pod.Spec.DeprecatedServiceAccount = pod.Spec.ServiceAccountName
 	accounts := s.table.byResource[serviceAccountsResource]
 	if !s.cfg.RequireServiceAccounts || accounts == nil {
 		return nil
@@ -126,10 +115,14 @@ func (s *Server) serviceAccount(ctx context.Context, r *AdmissionRequest) error 
 		missing := apierrors.NewNotFound(schema.GroupResource{Resource: "serviceaccount"}, pod.Spec.ServiceAccountName)
 		return fmt.Errorf("error looking up service account %s/%s: %w", r.Ref.Namespace, pod.Spec.ServiceAccountName, errors.New(missing.Error()))
 	}
-	if sa, ok := account.(*corev1.ServiceAccount); ok && len(pod.Spec.ImagePullSecrets) == 0 {
+	sa, ok := account.(*corev1.ServiceAccount)
+	if !ok {
+		return nil
+	}
+	if len(pod.Spec.ImagePullSecrets) == 0 {
 		pod.Spec.ImagePullSecrets = slices.Clone(sa.ImagePullSecrets)
 	}
-	return nil
+	return mountableSecrets(sa, pod)
 }
 
 // tolerationSeconds is how long pods stay on a node that is not ready or can't be reached.

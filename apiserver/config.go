@@ -22,8 +22,11 @@ type Config struct {
 	// Kinds are the kinds to serve, such as kinds.All() or some of its groups.
 	Kinds []Kind
 
-	// Admission is asked about every write, in order, after the built-in admission.
-	Admission []Admission
+	// Admission are plugins besides those that kube-apiserver has on by default; see AdmissionPlugin
+	// about their order.
+	Admission []AdmissionPlugin
+	// DisableAdmission names built-in plugins that shall not run, such as "ResourceQuota".
+	DisableAdmission []string
 	// Authorizer decides what an identity may do: package rbac has Kubernetes' own. The default lets
 	// the group system:masters do everything and the built-in components what they need, see
 	// DefaultAuthorizer. One that is a Policy is asked about writes, too.

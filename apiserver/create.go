@@ -57,8 +57,8 @@ func (s *Server) createNamed(ctx context.Context, rq *request, obj client.Object
 		res.Default(obj)
 	}
 	s.track(rq, res.new(), obj)
-	guards, err := s.admit(ctx, rq, &AdmissionRequest{Operation: Create, Object: obj})
-	if err != nil {
+	ar := &AdmissionRequest{Operation: Create, Object: obj}
+	if err := s.admit(ctx, rq, ar); err != nil {
 		return found{}, err
 	}
 	if res.Status && !res.KeepStatus {
@@ -75,12 +75,16 @@ func (s *Server) createNamed(ctx context.Context, rq *request, obj client.Object
 		return found{}, err
 	}
 	rq.warnAbout(obj, nil)
-	return s.insert(ctx, rq, obj, guards)
+	also, err := s.validateAdmission(ctx, rq, ar)
+	if err != nil {
+		return found{}, err
+	}
+	return s.insert(ctx, rq, ar, also)
 }
 
-// insert stores a new object in one transaction with what it claims.
-func (s *Server) insert(ctx context.Context, rq *request, wanted client.Object, guards []guard) (found, error) {
-	key := rq.key()
+// insert stores a new object in one transaction with what it claims and what admission adds.
+func (s *Server) insert(ctx context.Context, rq *request, ar *AdmissionRequest, also settled) (found, error) {
+	key, wanted := rq.key(), ar.Object
 	for obj := wanted; ; {
 		if rq.res.Allocate != nil {
 			// Allocate writes into the object what it claims; when somebody else was quicker, the
@@ -96,14 +100,14 @@ func (s *Server) insert(ctx context.Context, rq *request, wanted client.Object, 
 			return found{}, err
 		}
 		txn := store.Txn{If: []store.Compare{store.IfMissing(key)}, Then: []store.Op{store.OpPut(key, value)}, Else: []store.Op{store.OpGet(key)}}
-		done, f, err := s.commit(ctx, rq, txn, guards, claims, obj)
+		done, f, err := s.commit(ctx, rq, txn, also, claims, obj)
 		if err != nil || done {
 			return f, err
 		}
 		if f.entry != nil {
 			return found{}, rq.alreadyExists(f.entry)
 		}
-		if guards, err = s.reguard(ctx, rq, guards); err != nil {
+		if also, err = s.readmit(ctx, rq, ar); err != nil {
 			return found{}, err
 		}
 	}
@@ -120,10 +124,11 @@ func (rq *request) alreadyExists(e *store.Entry) error {
 // commit runs a transaction that writes the request's object as its first operation, with the
 // conditions and operations that come along. Done false means that a condition did not hold; f.entry
 // is then the object's state if the transaction asked for it in Else.
-func (s *Server) commit(ctx context.Context, rq *request, txn store.Txn, guards []guard, claims *claims, obj client.Object) (done bool, f found, err error) {
-	for _, g := range guards {
+func (s *Server) commit(ctx context.Context, rq *request, txn store.Txn, also settled, claims *claims, obj client.Object) (done bool, f found, err error) {
+	for _, g := range also.guards {
 		txn.If = append(txn.If, store.IfModRevision(g.key, g.revision))
 	}
+	txn.Then = append(txn.Then, also.writes...)
 	if claims != nil {
 		txn.If = append(txn.If, claims.conditions()...)
 		txn.Then = append(txn.Then, claims.ops()...)

@@ -54,19 +54,29 @@ func (s *Server) deleteOnce(ctx context.Context, rq *request, cur found, opts *m
 	if err := rq.deletePreconditions(cur.obj, opts.Preconditions); err != nil {
 		return false, deletion{}, err
 	}
-	if _, err := s.admit(ctx, rq, &AdmissionRequest{Operation: Delete, Old: cur.obj}); err != nil {
+	ar := &AdmissionRequest{Operation: Delete, Old: cur.obj}
+	if err := s.admit(ctx, rq, ar); err != nil {
+		return false, deletion{}, err
+	}
+	also, err := s.validateAdmission(ctx, rq, ar)
+	if err != nil {
 		return false, deletion{}, err
 	}
 	obj := cur.obj.DeepCopyObject().(client.Object)
+	if rq.onDelete != nil {
+		if also, err = rq.onDelete(ctx, obj); err != nil {
+			return false, deletion{}, err
+		}
+	}
 	grace := rq.res.grace(obj, opts)
 	changed := setDeletionFinalizers(obj, opts)
 	held := len(obj.GetFinalizers()) > 0 || rq.res.Held != nil && rq.res.Held(obj)
 	if !held && grace == 0 {
-		done, f, err := s.remove(ctx, rq, cur, obj, nil)
+		done, f, err := s.remove(ctx, rq, cur, obj, also)
 		return done, deletion{f, true}, err
 	}
 	if s.markDeleted(rq, obj, grace) || changed {
-		done, f, err := s.swap(ctx, rq, obj, cur, nil)
+		done, f, err := s.swap(ctx, rq, obj, cur, also)
 		return done, deletion{f, false}, err
 	}
 	return true, deletion{cur, false}, nil
@@ -158,13 +168,13 @@ func setDeletionFinalizers(obj client.Object, opts *metav1.DeleteOptions) bool {
 
 // remove deletes an object from the store if it is still in the state it was read in. last is the
 // state it is last seen in.
-func (s *Server) remove(ctx context.Context, rq *request, cur found, last client.Object, guards []guard) (bool, found, error) {
+func (s *Server) remove(ctx context.Context, rq *request, cur found, last client.Object, also settled) (bool, found, error) {
 	claims, err := s.allocate(ctx, rq, nil, cur.obj)
 	if err != nil {
 		return false, found{}, err
 	}
 	key := rq.key()
 	txn := store.Txn{If: []store.Compare{store.IfModRevision(key, cur.entry.ModRevision)}, Then: []store.Op{store.OpDelete(key)}}
-	done, f, err := s.commit(ctx, rq, txn, guards, claims, last)
+	done, f, err := s.commit(ctx, rq, txn, also, claims, last)
 	return done, f, err
 }

@@ -137,6 +137,9 @@ type SubresourceRequest struct {
 	// Delete asks for the deletion of the object that Ref names.
 	Delete func(ctx context.Context, opts metav1.DeleteOptions) error
 	DryRun bool
+
+	server  *Server
+	request *request
 }
 
 // Allocator hands out what must be unique in the cluster.

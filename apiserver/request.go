@@ -61,6 +61,8 @@ type request struct {
 	agent, manager string
 	// applied tells that the object's managed fields are settled, as an apply leaves them.
 	applied bool
+	// onDelete adds to the transaction of a deletion: it may change obj, and refuse.
+	onDelete func(ctx context.Context, obj client.Object) (settled, error)
 	// warn receives warnings for the client; it is never nil.
 	warn func(text string)
 }

@@ -18,7 +18,7 @@ type Server struct {
 	cfg       Config
 	store     Store
 	table     *table
-	admission []Admission
+	admission []AdmissionPlugin
 	discovery *discoveryDocs
 	openapi   http.Handler
 	inFlight  chan struct{}
@@ -45,10 +45,7 @@ func New(cfg Config) (*Server, error) {
 		cfg: cfg, store: cfg.Store, table: t, discovery: docs, openapi: OpenAPI(t.kinds(), cfg.Version),
 		inFlight: make(chan struct{}, cfg.Limits.InFlight), ready: make(chan struct{}), now: time.Now,
 	}
-	s.admission = append(s.builtinAdmission(), cfg.Admission...)
-	if p, ok := cfg.Authorizer.(Policy); ok {
-		s.admission = append(s.admission, p.Admit)
-	}
+	s.admission = s.admissionPlugins()
 	return s, nil
 }
 

@@ -76,11 +76,11 @@ func TestInFlightLimit(t *testing.T) {
 	var once sync.Once
 	s := newServer(t, asAdmin, func(c *apiserver.Config) {
 		c.Limits.InFlight = 1
-		c.Admission = []apiserver.Admission{func(context.Context, *apiserver.AdmissionRequest) error {
+		c.Admission = []apiserver.AdmissionPlugin{{Name: "Hold", Admit: func(context.Context, *apiserver.AdmissionRequest) error {
 			once.Do(func() { close(entered) })
 			<-hold
 			return nil
-		}}
+		}}}
 	})
 	done := make(chan *httptest.ResponseRecorder)
 	go func() {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/datadriven"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -285,10 +286,10 @@ func tell(err error) string {
 		return "error: " + err.Error()
 	}
 	text := fmt.Sprintf("error %d %s: %s", s.Status().Code, s.Status().Reason, s.Status().Message)
-	if apierrors.HasStatusCause(err, metav1.CauseTypeFieldManagerConflict) {
+	if apierrors.HasStatusCause(err, metav1.CauseTypeFieldManagerConflict) || apierrors.HasStatusCause(err, policyv1.DisruptionBudgetCause) {
 		var causes []string // in no order
 		for _, c := range s.Status().Details.Causes {
-			causes = append(causes, fmt.Sprintf("\n%s %s: %s", c.Type, c.Field, c.Message))
+			causes = append(causes, strings.Replace(fmt.Sprintf("\n%s %s: %s", c.Type, c.Field, c.Message), " :", ":", 1))
 		}
 		sort.Strings(causes)
 		text += strings.Join(causes, "")

@@ -98,8 +98,15 @@ func (s *Server) createSubresource(ctx context.Context, rq *request, body runtim
 			return nil, err
 		}
 	}
+	ar := &AdmissionRequest{Operation: Create, Body: body}
+	if err := s.admit(ctx, rq, ar); err != nil {
+		return nil, err
+	}
+	if _, err := s.validateAdmission(ctx, rq, ar); err != nil {
+		return nil, err
+	}
 	return sub.Create(ctx, SubresourceRequest{
-		Ref: rq.ref, Body: body, DryRun: rq.dryRun,
+		Ref: rq.ref, Body: body, DryRun: rq.dryRun, server: s, request: rq,
 		Mutate: func(ctx context.Context, change func(client.Object) error) (client.Object, error) {
 			return s.mutate(ctx, rq, change)
 		},
@@ -138,7 +145,7 @@ func (s *Server) mutate(ctx context.Context, rq *request, change func(client.Obj
 		if err := change(obj); err != nil {
 			return nil, err
 		}
-		done, f, err := s.swap(ctx, rq, obj, cur, nil)
+		done, f, err := s.swap(ctx, rq, obj, cur, settled{})
 		if err != nil || done {
 			return f.obj, err
 		}

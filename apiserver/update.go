@@ -186,8 +186,8 @@ func (s *Server) finishUpdate(ctx context.Context, rq *request, obj client.Objec
 		obj.SetNamespace("")
 	}
 	obj.SetResourceVersion(old.GetResourceVersion())
-	guards, err := s.admit(ctx, rq, &AdmissionRequest{Operation: Update, Object: obj, Old: old})
-	if err != nil {
+	ar := &AdmissionRequest{Operation: Update, Object: obj, Old: old}
+	if err := s.admit(ctx, rq, ar); err != nil {
 		return false, found{}, err
 	}
 	isStatus := rq.ref.Subresource == "status"
@@ -213,10 +213,14 @@ func (s *Server) finishUpdate(ctx context.Context, rq *request, obj client.Objec
 	if !isStatus {
 		rq.warnAbout(obj, old)
 	}
-	if res.released(obj, old) {
-		return s.remove(ctx, rq, cur, obj, guards)
+	also, err := s.validateAdmission(ctx, rq, ar)
+	if err != nil {
+		return false, found{}, err
 	}
-	return s.swap(ctx, rq, obj, cur, guards)
+	if res.released(obj, old) {
+		return s.remove(ctx, rq, cur, obj, also)
+	}
+	return s.swap(ctx, rq, obj, cur, also)
 }
 
 // released tells that nothing holds an object that is being deleted any more.
@@ -227,7 +231,7 @@ func (r *resource) released(obj, old client.Object) bool {
 }
 
 // swap stores the new state of an object if it is still in the state it was read in.
-func (s *Server) swap(ctx context.Context, rq *request, obj client.Object, cur found, guards []guard) (bool, found, error) {
+func (s *Server) swap(ctx context.Context, rq *request, obj client.Object, cur found, also settled) (bool, found, error) {
 	claims, err := s.allocate(ctx, rq, obj, cur.obj)
 	if err != nil {
 		return false, found{}, err
@@ -250,5 +254,5 @@ func (s *Server) swap(ctx context.Context, rq *request, obj client.Object, cur f
 		}
 	}
 	txn := store.Txn{If: []store.Compare{store.IfModRevision(key, cur.entry.ModRevision)}, Then: []store.Op{store.OpPut(key, value)}}
-	return s.commit(ctx, rq, txn, guards, claims, obj)
+	return s.commit(ctx, rq, txn, also, claims, obj)
 }

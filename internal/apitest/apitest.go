@@ -28,7 +28,11 @@ func Open(t testing.TB, change ...func(*apiserver.Config)) *Server {
 	st, err := store.Open(store.Config{})
 	must(t, err)
 	t.Cleanup(func() { report(t, st.Close()) })
-	cfg := apiserver.Config{Store: st, Kinds: kinds.All()}
+	cfg := apiserver.Config{
+		Store: st, Kinds: kinds.All(),
+		// Most tests run no controller that would undo what these do.
+		DisableAdmission: []string{"TaintNodesByCondition", "StorageObjectInUseProtection"},
+	}
 	for _, f := range change {
 		f(&cfg)
 	}

@@ -51,8 +51,8 @@ var rules = []rule{
 		own: []string{"apiserver", "apiserver/client"}, why: "documents made from the Go types"},
 	{pkg: "apiserver/internal/managed", may: with("sigs.k8s.io/structured-merge-diff/..."),
 		own: []string{"apiserver/client", "apiserver/openapi"}, why: "who manages which field; merging is the library's"},
-	{pkg: "apiserver", may: with("k8s.io/kube-openapi/...", "sigs.k8s.io/structured-merge-diff/...", "gopkg.in/evanphx/json-patch.v4", "sigs.k8s.io/json"),
-		own: []string{"store", "apiserver/client", "apiserver/internal/managed", "apiserver/openapi", "apiserver/pki"},
+	{pkg: "apiserver", may: with("k8s.io/component-helpers/resource", "k8s.io/kube-openapi/...", "sigs.k8s.io/structured-merge-diff/...", "gopkg.in/evanphx/json-patch.v4", "sigs.k8s.io/json"),
+		own: []string{"store", "apiserver/client", "apiserver/internal/managed", "apiserver/openapi", "apiserver/pki", "internal/quota"},
 		why: "the API over a store; it meets the components only at the contract"},
 
 	{pkg: "scheduler/...", may: with("k8s.io/component-helpers/...", "k8s.io/csi-translation-lib/..."), own: []string{"apiserver/client", "apiserver/client/replica", "internal/election", "internal/events", "scheduler/..."},
@@ -60,6 +60,8 @@ var rules = []rule{
 
 	{pkg: "controller", may: with("k8s.io/client-go/util/workqueue"), own: []string{"apiserver/client", "apiserver/client/replica", "internal/events"},
 		why: "a reconcile loop for anyone's controllers"},
+	{pkg: "controller/resourcequota", may: machinery, own: []string{"apiserver/client", "apiserver/client/replica", "controller", "internal/quota"},
+		why: "counts what admission charges"},
 	{pkg: "controller/builtin", may: machinery, own: []string{"apiserver/client", "apiserver/client/replica", "internal/events", "controller", "controller/*"},
 		why: "composes the built-in controllers"},
 	{pkg: "controller/*", may: machinery, own: []string{"apiserver/client", "apiserver/client/replica", "internal/events", "controller"},
@@ -89,6 +91,8 @@ var rules = []rule{
 		why: "the server of other packages' tests; only tests import it"},
 	{pkg: "internal/election", may: machinery, own: []string{"apiserver/client"}, why: "components elect a leader through the contract; client-go's election is banned"},
 	{pkg: "internal/events", may: machinery, own: []string{"apiserver/client"}, why: "components record events through the contract"},
+	{pkg: "internal/quota", may: with("k8s.io/component-helpers/resource"),
+		why: "admission charges and the controller counts by one measure"},
 	{pkg: "internal/news", why: "a queue of names, for every runtime"},
 	{pkg: "internal/nstest", may: []string{"github.com/vishvananda/netlink"},
 		why: "moves tests into namespaces of their own; only tests import it"},
