@@ -69,7 +69,7 @@ func ownersSelector(s *Snapshot, pod *corev1.Pod) labels.Selector {
 	for svc := range Objects[*corev1.Service](s, pod.Namespace) {
 		// They all match the pod: their labels can't contradict each other. One without a selector
 		// selects nothing.
-		if len(svc.Spec.Selector) > 0 && labels.Set(svc.Spec.Selector).AsSelectorPreValidated().Matches(labels.Set(pod.Labels)) {
+		if len(svc.Spec.Selector) > 0 && hasLabels(pod.Labels, svc.Spec.Selector) {
 			set = labels.Merge(set, svc.Spec.Selector)
 		}
 	}
@@ -84,6 +84,15 @@ func ownersSelector(s *Snapshot, pod *corev1.Pod) labels.Selector {
 		return set.AsSelector()
 	}
 	return withOwner(s, pod, owner, set.AsSelector())
+}
+
+func hasLabels(have, want map[string]string) bool {
+	for k, v := range want {
+		if got, ok := have[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
 }
 
 // withOwner adds the selector of a pod's ReplicaSet or StatefulSet.

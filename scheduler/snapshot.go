@@ -216,8 +216,10 @@ func (b *Builder) AddPod(p *PodInfo, node string) {
 	b.s.lost.remove(b.e, p.Key)
 	n := b.s.nodes.at(i)
 	if at := n.find(p.Key); at >= 0 {
-		b.countKind(p.kind, i, 1)
-		b.countKind(n.Pods[at].kind, i, -1)
+		if old := n.Pods[at]; old.kind.key != p.kind.key {
+			b.countKind(p.kind, i, 1)
+			b.countKind(old.kind, i, -1)
+		}
 		b.s.nodes.set(b.e, i, n.replacing(at, p))
 		return
 	}
