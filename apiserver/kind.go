@@ -120,6 +120,9 @@ type Subresource struct {
 	// Create handles a POST. mutate runs change on the stored object in one transaction, with
 	// retries; what change returns as error ends the request.
 	Create func(ctx context.Context, s SubresourceRequest) (runtime.Object, error)
+	// Copy returns what Mutate lets Create change: a copy of the stored object that shares with it
+	// only what Create does not change. Nil means a deep copy.
+	Copy func(stored client.Object) client.Object
 	// Merge, when not nil, serves GET, PUT and PATCH: the body is the object itself, and Merge
 	// copies from body to stored what a write to the subresource may change.
 	Merge func(stored, body client.Object)

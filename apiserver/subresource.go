@@ -108,7 +108,7 @@ func (s *Server) createSubresource(ctx context.Context, rq *request, body runtim
 	return sub.Create(ctx, SubresourceRequest{
 		Ref: rq.ref, Body: body, DryRun: rq.dryRun, server: s, request: rq,
 		Mutate: func(ctx context.Context, change func(client.Object) error) (client.Object, error) {
-			return s.mutate(ctx, rq, change)
+			return s.mutate(ctx, rq, sub.Copy, change)
 		},
 		Delete: func(ctx context.Context, opts metav1.DeleteOptions) error {
 			opts.DryRun = append(opts.DryRun, dryRunValues(rq.dryRun)...)
@@ -132,7 +132,10 @@ func (rq *request) withVerb(verb string) *request {
 }
 
 // mutate changes the object on behalf of one of its subresources.
-func (s *Server) mutate(ctx context.Context, rq *request, change func(client.Object) error) (client.Object, error) {
+func (s *Server) mutate(ctx context.Context, rq *request, copyOf func(client.Object) client.Object, change func(client.Object) error) (client.Object, error) {
+	if copyOf == nil {
+		copyOf = func(stored client.Object) client.Object { return stored.DeepCopyObject().(client.Object) }
+	}
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -141,7 +144,7 @@ func (s *Server) mutate(ctx context.Context, rq *request, change func(client.Obj
 		if err != nil {
 			return nil, err
 		}
-		obj := cur.obj.DeepCopyObject().(client.Object)
+		obj := copyOf(cur.obj)
 		if err := change(obj); err != nil {
 			return nil, err
 		}

@@ -3,6 +3,8 @@ package core
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -21,7 +23,17 @@ func binding() apiserver.Subresource {
 		Kind:   corev1.SchemeGroupVersion.WithKind("Binding"),
 		New:    func() runtime.Object { return &corev1.Binding{} },
 		Create: bind,
+		Copy:   copyForBinding,
 	}
+}
+
+// copyForBinding copies what a binding changes. A deep copy, of which the spec is the larger part, costs more than
+// all else that is done for a binding.
+func copyForBinding(stored client.Object) client.Object {
+	pod := *stored.(*corev1.Pod)
+	pod.Labels, pod.Annotations = maps.Clone(pod.Labels), maps.Clone(pod.Annotations)
+	pod.Status.Conditions = slices.Clone(pod.Status.Conditions)
+	return &pod
 }
 
 func bind(ctx context.Context, s apiserver.SubresourceRequest) (runtime.Object, error) {

@@ -2,6 +2,7 @@ package core_test
 
 import (
 	"context"
+	"reflect"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -45,6 +46,31 @@ func TestBind(t *testing.T) {
 	const want = `Operation cannot be fulfilled on pods/binding "web": pod web is already assigned to node "n1"`
 	if !apierrors.IsConflict(err) || err.Error() != want {
 		t.Errorf("bound twice: %v", err)
+	}
+}
+
+// TestBindingLeavesTheStoredPodAlone: what a binding changes is a copy, though not a deep one.
+func TestBindingLeavesTheStoredPodAlone(t *testing.T) {
+	stored := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "web", Labels: map[string]string{"a": "1"}, Annotations: map[string]string{"a": "1"},
+			ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "m"}}},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c"}}},
+		Status: corev1.PodStatus{NominatedNodeName: "n9", Conditions: []corev1.PodCondition{
+			{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "no room"}}},
+	}
+	before := stored.DeepCopy()
+	pod := core.Pod().Subresources["binding"].Copy(stored).(*corev1.Pod)
+	b := binding("n1")
+	b.Labels = map[string]string{"a": "2"}
+	b.Annotations["a"] = "2"
+	if err := bind(pod, b); err != nil {
+		t.Fatal(err)
+	}
+	if pod.Spec.NodeName != "n1" || pod.Labels["a"] != "2" || pod.Annotations["a"] != "2" || pod.Status.Conditions[0].Status != corev1.ConditionTrue {
+		t.Errorf("bound: %+v", pod)
+	}
+	if !reflect.DeepEqual(stored, before) {
+		t.Errorf("the stored pod became %+v", stored)
 	}
 }
 
