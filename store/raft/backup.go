@@ -72,7 +72,7 @@ func restoreInto(cfg Config, dir string, state *store.Store) (err error) {
 		return err
 	}
 	const index, term = 1, 1 // of the entry that was just written
-	sink, err := n.snapshots.Create(raft.SnapshotVersionMax, index, term, cfg.first(), index, n.transport)
+	sink, err := n.snapshots.FileSnapshotStore.Create(raft.SnapshotVersionMax, index, term, cfg.first(), index, n.transport)
 	if err != nil {
 		return err
 	}

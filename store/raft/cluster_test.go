@@ -58,7 +58,7 @@ func newTrio(t testing.TB, ids ...string) *trio {
 func (c *trio) configure(id, address string, members []raft.Member) {
 	c.configs[id] = raft.Config{
 		Dir: filepath.Join(c.dir, id), ID: id, Address: address, Members: members,
-		Network: c.authority.network(id), SnapshotEntries: 100, ElectionTimeout: 500 * time.Millisecond,
+		Network: c.authority.network(id), SnapshotEntries: 100, SegmentBytes: 64 << 10, ElectionTimeout: 500 * time.Millisecond,
 	}
 }
 
@@ -172,14 +172,14 @@ func TestClusterLeaderGoes(t *testing.T) {
 	c.close(gone)
 	through := c.follower()
 	for i := range 700 {
-		c.put(through, fmt.Sprintf("key-%d", i), "2")
+		c.put(through, fmt.Sprintf("key-%d", i), strings.Repeat("2", 500))
 	}
 	if got := c.get(through, "before"); got != "1" {
 		t.Errorf("lost: %q", got)
 	}
 	back := c.open(gone)
 	c.ready(gone)
-	if got := c.get(gone, "key-699"); got != "2" {
+	if got := c.get(gone, "key-699"); got != strings.Repeat("2", 500) {
 		t.Errorf("%s came back and reads %q", gone, got)
 	}
 	if back.Store().Revision() != c.nodes[through].Store().Revision() {

@@ -144,6 +144,14 @@ func (c Config) validateMembers() error {
 // alone tells that the node is its cluster's only member for ever.
 func (c Config) alone() bool { return c.Address == "" }
 
+// wayOut is what to do about a directory that has lost something.
+func (c Config) wayOut() string {
+	if c.alone() {
+		return "restore the directory from a backup"
+	}
+	return "remove this member from its cluster and add it again with an empty directory and no Config.Members"
+}
+
 // patience is how long a call waits for a leader: for one to be missed, and two elections.
 func (c Config) patience() time.Duration { return 5 * c.ElectionTimeout }
 

@@ -1,6 +1,8 @@
 package raft
 
 import (
+	"path/filepath"
+
 	"github.com/hashicorp/raft"
 	"github.com/hashicorp/raft-wal/types"
 )
@@ -19,3 +21,12 @@ func (c *Config) SetTransport(wrap func(Transport) Transport) { c.hooks.transpor
 
 // EndWith makes one of raft's futures end when a channel is closed.
 func EndWith(f raft.Future, halted chan struct{}) bool { return endWith(f, halted) }
+
+// MarkInstalling notes in a directory that a snapshot is replacing the log.
+func MarkInstalling(dir string, index uint64) error {
+	m := metaFile{path: filepath.Join(dir, metaName)}
+	if err := m.read(filepath.Join(dir, "log")); err != nil {
+		return err
+	}
+	return m.installs(index)
+}

@@ -129,6 +129,9 @@ type fsmSnapshot struct {
 
 func (s fsmSnapshot) Persist(sink raft.SnapshotSink) error {
 	begun := time.Now()
+	if sink, ok := sink.(*snapshotSink); ok {
+		sink.own = true
+	}
 	bytes, err := s.write(sink)
 	if err != nil {
 		_ = sink.Cancel()

@@ -13,7 +13,8 @@ import (
 // wrong from then on, so nothing more may be written before it has been opened, and checked, again.
 type guardedLog struct {
 	*wal.WAL
-	dir string
+	dir  string
+	meta *metaFile
 	// last is the index of the newest entry on the disk; grown is called after it has changed.
 	last  atomic.Uint64
 	grown func()
@@ -31,7 +32,11 @@ func (g *guardedLog) StoreLogs(logs []*raft.Log) error {
 	if err := g.failure(); err != nil {
 		return err
 	}
-	if err := g.WAL.StoreLogs(logs); err != nil {
+	err := g.WAL.StoreLogs(logs)
+	if err == nil {
+		err = g.meta.goesOn()
+	}
+	if err != nil {
 		g.fail(err)
 		return g.failure()
 	}
@@ -47,7 +52,14 @@ func (g *guardedLog) DeleteRange(first, last uint64) error {
 	if err := g.failure(); err != nil {
 		return err
 	}
-	if err := g.WAL.DeleteRange(first, last); err != nil {
+	err := error(nil)
+	if last >= g.last.Load() { // the end, not the beginning
+		err = g.meta.takesBack(first)
+	}
+	if err == nil {
+		err = g.WAL.DeleteRange(first, last)
+	}
+	if err != nil {
 		g.fail(err)
 		return g.failure()
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
 	"github.com/hashicorp/raft-wal/segment"
+	"github.com/hashicorp/raft-wal/types"
 
 	"github.com/inboard/inboard/store"
 )
@@ -25,8 +27,8 @@ type Node struct {
 	cfg       Config
 	lock      *os.File
 	log       guardedLog
-	logMeta   logMeta // the log's; it does not close it itself
-	snapshots *raft.FileSnapshotStore
+	logMeta   logMeta
+	snapshots snapshotStore
 	mux       *mux // nil when the node is alone
 	peers     *peers
 	transport *transport
@@ -154,13 +156,23 @@ func (n *Node) shutdown() error {
 	}
 	n.wg.Wait()
 	if n.log.WAL != nil {
+		n.noteEnd()
 		errs = append(errs, n.log.Close())
 	}
-	errs = append(errs, n.logMeta.Close())
 	if n.lock != nil {
 		errs = append(errs, n.lock.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// noteEnd notes how far the log goes, so that a loss of its end while the node is closed is noticed.
+func (n *Node) noteEnd() {
+	if n.log.failure() != nil {
+		return
+	}
+	if err := n.log.meta.reached(n.log.last.Load()); err != nil {
+		n.cfg.Logger.Warn("the end of the log could not be noted", "dir", n.cfg.Dir, "error", err)
+	}
 }
 
 // openFiles takes the directory and opens the log and the snapshots in it.
@@ -173,12 +185,16 @@ func (n *Node) openFiles() (err error) {
 		return err
 	}
 	logger := &logAdapter{to: n.cfg.Logger}
-	n.log.dir, n.log.failed = logDir, make(chan struct{})
+	n.log.dir, n.log.failed, n.log.meta = logDir, make(chan struct{}), &n.logMeta.metaFile
+	n.logMeta.path, n.logMeta.wayOut = filepath.Join(n.cfg.Dir, metaName), n.cfg.wayOut()
 	// The log starts new files in the background and tells only its logger when that fails.
 	walLogger := &logAdapter{to: n.cfg.Logger, failed: n.log.fail}
 	n.log.WAL, err = wal.Open(logDir, wal.WithLogger(walLogger), wal.WithSegmentSize(n.cfg.SegmentBytes), wal.WithMetaStore(&n.logMeta),
-		wal.WithSegmentFiler(segment.NewFiler(logDir, n.cfg.hooks.files)))
-	if err != nil {
+		wal.WithSegmentFiler(segment.NewFiler(logDir, segmentFiles{n.cfg.hooks.files, n.log.meta})))
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, types.ErrCorrupt):
+		return fmt.Errorf("raft: open the log in %s: %w: %w; %s", logDir, store.ErrCorrupt, err, n.cfg.wayOut())
+	case err != nil:
 		return fmt.Errorf("raft: open the log in %s: %w", logDir, err)
 	}
 	// Raft-wal syncs the name of a file that it makes, but not that of one that a process before it made
@@ -186,10 +202,11 @@ func (n *Node) openFiles() (err error) {
 	if err := syncDir(logDir); err != nil {
 		return err
 	}
-	n.snapshots, err = raft.NewFileSnapshotStoreWithLogger(n.cfg.Dir, keepSnapshots, logger)
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(n.cfg.Dir, keepSnapshots, logger)
 	if err != nil {
 		return fmt.Errorf("raft: open the snapshots in %s: %w", n.cfg.Dir, err)
 	}
+	n.snapshots = snapshotStore{snapshots, n.log.meta}
 	return syncDir(n.cfg.Dir)
 }
 
@@ -250,6 +267,9 @@ func (n *Node) start() error {
 	last, err := n.log.LastIndex()
 	if err != nil {
 		return fmt.Errorf("raft: read the log: %w", err)
+	}
+	if err := n.log.meta.reached(last); err != nil {
+		return fmt.Errorf("raft: %w", err)
 	}
 	n.log.last.Store(last)
 	n.log.grown = n.commits.check

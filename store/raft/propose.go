@@ -58,6 +58,10 @@ func (n *Node) withLeader(ctx context.Context, f func(context.Context, leader) e
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.patience())
 	defer cancel()
 	for {
+		// What is forwarded is awaited here, where nothing is applied any more when the log has failed.
+		if failure := n.log.failure(); failure != nil {
+			return fmt.Errorf("%w: %w", store.ErrNoLeader, failure)
+		}
 		l, changed := n.leaders.current()
 		err := error(store.ErrNoLeader)
 		if l.id != "" {

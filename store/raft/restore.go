@@ -40,11 +40,12 @@ func (n *Node) restore() error {
 	newest := list[0]
 	if !n.alone() && last < newest.Index {
 		// The snapshot came from the leader, and the process ended before raft had removed the entries that it
-		// replaces. The log takes no gap. Raft notes the leader's term, in the log's directory, before it takes
-		// a snapshot: a member that does not know the term has lost its log, and its votes with it.
-		if term, err := n.log.GetUint64([]byte("CurrentTerm")); err != nil || term < newest.Term {
-			return fmt.Errorf("%w: the log in %s does not know term %d, of which there is a snapshot; "+
-				"remove this member and add it again with an empty directory", store.ErrCorrupt, n.cfg.Dir, newest.Term)
+		// replaces, or before the log went on. The log takes no gap. Raft notes the leader's term before it takes
+		// a snapshot.
+		term, err := n.log.GetUint64([]byte("CurrentTerm"))
+		if err != nil || term < newest.Term || !n.log.meta.replacedBy(newest.Index) {
+			return fmt.Errorf("%w: the log in %s has entries %d to %d of term %d, the newest snapshot ends with %d of term %d; %s",
+				store.ErrCorrupt, n.cfg.Dir, first, last, term, newest.Index, newest.Term, n.cfg.wayOut())
 		}
 		if last > 0 {
 			if err := n.log.DeleteRange(first, last); err != nil {
@@ -54,22 +55,23 @@ func (n *Node) restore() error {
 		first, last = newest.Index+1, newest.Index
 	}
 	if first > newest.Index+1 || last < newest.Index {
-		return fmt.Errorf("%w: the log in %s has entries %d to %d, the newest snapshot that can be read ends with %d; "+
-			"restore the directory from a backup", store.ErrCorrupt, n.cfg.Dir, first, last, newest.Index)
+		return fmt.Errorf("%w: the log in %s has entries %d to %d, the newest snapshot that can be read ends with %d; %s",
+			store.ErrCorrupt, n.cfg.Dir, first, last, newest.Index, n.cfg.wayOut())
 	}
-	if err := n.checkLog(max(first, newest.Index+1), last); err != nil {
-		return fmt.Errorf("%w: the log in %s: %w; restore the directory from a backup", store.ErrCorrupt, n.cfg.Dir, err)
+	// Those before the snapshot are for followers that lag.
+	if err := n.checkLog(max(first, 1), last); err != nil {
+		return fmt.Errorf("%w: the log in %s: %w; %s", store.ErrCorrupt, n.cfg.Dir, err, n.cfg.wayOut())
 	}
 	if newest.Index == 0 {
 		return nil
 	}
 	_, from, err := n.snapshots.Open(newest.ID)
 	if err != nil {
-		return fmt.Errorf("%w: snapshot %s in %s: %w", store.ErrCorrupt, newest.ID, n.cfg.Dir, err)
+		return fmt.Errorf("%w: snapshot %s in %s: %w; %s", store.ErrCorrupt, newest.ID, n.cfg.Dir, err, n.cfg.wayOut())
 	}
 	n.snapshotBytes.Store(newest.Size)
 	if err := n.fsm.Restore(from); err != nil {
-		return fmt.Errorf("raft: restore snapshot %s in %s: %w", newest.ID, n.cfg.Dir, err)
+		return fmt.Errorf("raft: restore snapshot %s in %s: %w; %s", newest.ID, n.cfg.Dir, err, n.cfg.wayOut())
 	}
 	return n.sweep(func(name string) bool {
 		return !slices.ContainsFunc(list, func(s *raft.SnapshotMeta) bool { return s.ID == name })
@@ -130,9 +132,13 @@ func (n *Node) checkLog(from, to uint64) (err error) {
 // begin makes a new node: the only voter of a new cluster, one of its first voters, or one that waits to be
 // added to a cluster.
 func (n *Node) begin() error {
-	// A vote comes after the log's first entry, so a node that has voted had one, unless it waited to be added.
-	if voted, err := n.log.GetUint64([]byte("LastVoteTerm")); err == nil && voted != 0 && (n.alone() || len(n.cfg.Members) > 0) {
-		return fmt.Errorf("%w: the log in %s is empty, but once had entries; restore the directory from a backup", store.ErrCorrupt, n.cfg.Dir)
+	// A vote comes after the log's first entry, unless the node waits to be added.
+	voted, err := n.log.GetUint64([]byte("LastVoteTerm"))
+	if err != nil {
+		return fmt.Errorf("raft: read the vote: %w", err)
+	}
+	if n.log.meta.hadEntries() || voted != 0 && (n.alone() || len(n.cfg.Members) > 0) {
+		return fmt.Errorf("%w: the log in %s is empty, but once had entries; %s", store.ErrCorrupt, n.cfg.Dir, n.cfg.wayOut())
 	}
 	if !n.alone() && len(n.cfg.Members) == 0 {
 		return nil

@@ -99,8 +99,15 @@ func readBatch(b []byte, start int) (segmentTail, bool) {
 	return batch, false
 }
 
-// repairSegment reads a file of the log and clears what a crash has left behind its last whole batch.
-func repairSegment(path string) (segmentTail, error) {
+// segmentWant is what is known to be in a file of the log, at least.
+type segmentWant struct{ entries, size int }
+
+// errLostEnd means that there is less in a file than was on the disk already.
+var errLostEnd = errors.New("shorter than it was")
+
+// repairSegment reads a file of the log and clears what a crash has left behind its last whole batch. What is left
+// is on the disk then: a process that was killed may not have come to sync what it wrote.
+func repairSegment(path string, want segmentWant) (segmentTail, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return segmentTail{}, err
@@ -114,11 +121,15 @@ func repairSegment(path string) (segmentTail, error) {
 	if err != nil {
 		return tail, fmt.Errorf("%s is %w", path, err)
 	}
+	if tail.entries < want.entries || len(b) < want.size {
+		return tail, fmt.Errorf("%s is %w: it has %d entries in %d bytes of at least %d in %d",
+			path, errLostEnd, tail.entries, len(b), want.entries, want.size)
+	}
 	rest := b[tail.end:]
 	for len(rest) > 0 && rest[len(rest)-1] == 0 {
 		rest = rest[:len(rest)-1]
 	}
-	if len(rest) == 0 {
+	if len(rest) == 0 && tail.entries == 0 {
 		return tail, nil
 	}
 	clear(rest)

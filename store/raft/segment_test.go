@@ -15,7 +15,7 @@ import (
 // openLog opens a log without raft.
 func openLog(t *testing.T, dir string) *wal.WAL {
 	t.Helper()
-	var meta logMeta
+	meta := logMeta{metaFile: metaFile{path: filepath.Join(dir, metaName)}}
 	log, err := wal.Open(dir, wal.WithMetaStore(&meta), wal.WithSegmentSize(64<<10))
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +47,7 @@ func TestTornWrite(t *testing.T) {
 		var meta []byte
 		for i := range batches {
 			var err error // as it is before the log notes that a file is full
-			if meta, err = os.ReadFile(filepath.Join(dir, "wal-meta.db")); err != nil {
+			if meta, err = os.ReadFile(filepath.Join(dir, metaName)); err != nil {
 				t.Fatal(err)
 			}
 			appendLogs(t, log, 1+5*i, 5)
@@ -75,7 +75,7 @@ func TestTornWrite(t *testing.T) {
 func tornIs(t *testing.T, meta []byte, name string, file []byte, entries int) {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "wal-meta.db"), meta, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, metaName), meta, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, name), file, 0o600); err != nil {
@@ -127,7 +127,7 @@ func TestOverwrittenBeginning(t *testing.T) {
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := repairSegment(path); !errors.Is(err, errNoHeader) {
+	if _, err := repairSegment(path, segmentWant{}); !errors.Is(err, errNoHeader) {
 		t.Errorf("repairSegment: %v", err)
 	}
 	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, b) {

@@ -2,7 +2,6 @@ package raft
 
 import (
 	"encoding/binary"
-	"fmt"
 	"hash/crc32"
 	"os"
 )
@@ -10,12 +9,9 @@ import (
 // indexSegment writes the index of a file of the log, which must have at least so many entries, behind its last
 // whole batch, unless it is there, and returns where the array of offsets is.
 func indexSegment(path string, atLeast int) (int, error) {
-	tail, err := repairSegment(path)
+	tail, err := repairSegment(path, segmentWant{entries: atLeast})
 	if err != nil {
 		return 0, err
-	}
-	if tail.entries < atLeast {
-		return 0, fmt.Errorf("%s has %d entries of %d", path, tail.entries, atLeast)
 	}
 	if tail.indexStart != 0 {
 		return tail.indexStart, nil // a process ended before it had noted it

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"time"
 
-	"github.com/hashicorp/raft-wal/metadb"
 	"github.com/hashicorp/raft-wal/segment"
 	"github.com/hashicorp/raft-wal/types"
 
@@ -24,14 +24,26 @@ import (
 //   - A file that was being written when entries at its end were taken back is declared full, but without the
 //     index that a full file is read by: a log that a follower's leader has corrected could never be opened
 //     again. The index is written here.
-type logMeta struct{ metadb.BoltMetaDB }
+//   - A file that is gone, or that has lost its end, is made anew or written on. Here it is an error when more is
+//     known to have been in it.
+type logMeta struct {
+	metaFile
+	wayOut string // of damage
+}
 
 // Load implements types.MetaStore.
 func (m *logMeta) Load(dir string) (types.PersistentState, error) {
-	state, err := m.BoltMetaDB.Load(dir)
-	if err != nil || len(state.Segments) == 0 {
-		return state, err
+	switch err := m.read(dir); {
+	case errors.Is(err, store.ErrCorrupt):
+		return types.PersistentState{}, fmt.Errorf("%w; %s", err, m.wayOut)
+	case err != nil:
+		return types.PersistentState{}, err
 	}
+	state := m.state.PersistentState
+	if len(state.Segments) == 0 {
+		return state, nil
+	}
+	state.Segments = slices.Clone(state.Segments)
 	if err := m.index(dir, &state); err != nil {
 		return state, err
 	}
@@ -39,12 +51,16 @@ func (m *logMeta) Load(dir string) (types.PersistentState, error) {
 	if !last.SealTime.IsZero() {
 		return state, nil
 	}
-	tail, err := repairSegment(filepath.Join(dir, segment.FileName(*last)))
+	var want segmentWant
+	if m.state.Last >= last.BaseIndex {
+		want = segmentWant{entries: int(m.state.Last-last.BaseIndex) + 1, size: int(last.SizeLimit)}
+	}
+	tail, err := repairSegment(filepath.Join(dir, segment.FileName(*last)), want)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist) && want.entries == 0:
 		return state, nil // it was about to be made, and is made now
-	case errors.Is(err, errInMiddle), errors.Is(err, errNoHeader):
-		return state, fmt.Errorf("%w: %w; restore the directory from a backup", store.ErrCorrupt, err)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errInMiddle), errors.Is(err, errNoHeader), errors.Is(err, errLostEnd):
+		return state, fmt.Errorf("%w: %w; %s", store.ErrCorrupt, err, m.wayOut)
 	case err != nil || tail.indexStart == 0:
 		return state, err
 	}
@@ -70,7 +86,7 @@ func (m *logMeta) index(dir string, state *types.PersistentState) error {
 		}
 		start, err := indexSegment(filepath.Join(dir, segment.FileName(*s)), int(s.MaxIndex-s.BaseIndex)+1)
 		if err != nil {
-			return fmt.Errorf("%w: %w; restore the directory from a backup", store.ErrCorrupt, err)
+			return fmt.Errorf("%w: %w; %s", store.ErrCorrupt, err, m.wayOut)
 		}
 		s.IndexStart, indexed = uint64(start), true
 	}
