@@ -2,8 +2,10 @@ package apiserver
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"math/bits"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -170,32 +172,41 @@ func withoutType(b []byte, tm metav1.TypeMeta) []byte {
 }
 
 // encodeListProto writes a list from its items' messages: in all lists of the API, field 1 is the
-// metadata and field 2 the items.
+// metadata and field 2 the items. It is made in one piece, envelope and all: a list may be many megabytes.
 func encodeListProto(head listHead, items []found, keys *cacheKeys) ([]byte, error) {
-	raw, err := head.ListMeta.Marshal()
+	meta, err := head.ListMeta.Marshal()
 	if err != nil {
 		return nil, err
 	}
-	buf := appendMessage(nil, 1, raw)
-	for _, f := range items {
-		item, err := cachedProto(f.obj, place{entry: f.entry, keys: keys})
-		if err != nil {
+	size, parts := messageSize(meta), make([][]byte, len(items))
+	for i, f := range items {
+		if parts[i], err = cachedProto(f.obj, place{entry: f.entry, keys: keys}); err != nil {
 			return nil, err
 		}
-		buf = appendMessage(buf, 2, item)
+		size += messageSize(parts[i])
 	}
-	return envelope(head.TypeMeta, buf)
+	// The envelope's message, field 2, follows its other fields.
+	outer, err := envelope(head.TypeMeta, nil)
+	if err != nil {
+		return nil, err
+	}
+	buf := append(make([]byte, 0, len(outer)+size+1+binary.MaxVarintLen64), outer...)
+	buf = binary.AppendUvarint(append(buf, 2<<3|2), uint64(size))
+	buf = appendMessage(buf, 1, meta)
+	for _, part := range parts {
+		buf = appendMessage(buf, 2, part)
+	}
+	return buf, nil
 }
 
 // appendMessage appends a field that holds a message (wire type 2).
 func appendMessage(buf []byte, field byte, message []byte) []byte {
-	buf = append(buf, field<<3|2)
-	n := uint64(len(message))
-	for n >= 0x80 {
-		buf = append(buf, byte(n)|0x80)
-		n >>= 7
-	}
-	return append(append(buf, byte(n)), message...)
+	return append(binary.AppendUvarint(append(buf, field<<3|2), uint64(len(message))), message...)
+}
+
+// messageSize is how many bytes appendMessage appends.
+func messageSize(message []byte) int {
+	return 1 + (bits.Len(uint(len(message))|1)+6)/7 + len(message)
 }
 
 // encodeList returns a list in the given media type.
