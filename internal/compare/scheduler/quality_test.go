@@ -15,6 +15,7 @@ import (
 	fwk "k8s.io/kube-scheduler/framework"
 	"k8s.io/kubernetes/pkg/scheduler/backend/cache"
 	"k8s.io/kubernetes/pkg/scheduler/framework"
+	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/nodevolumelimits"
 	frameworkruntime "k8s.io/kubernetes/pkg/scheduler/framework/runtime"
 
 	"github.com/inboard/inboard/scheduler"
@@ -144,8 +145,13 @@ func (w *workload) ours(t *testing.T, percentage int) quality {
 func (w *workload) upstreams(t *testing.T) quality {
 	u := newUpstream(t)
 	snapshot := cache.NewSnapshot(nil, w.nodes)
+	informers, err := u.informersOf(w.nodes, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	f, err := frameworkruntime.NewFramework(t.Context(), u.registry, u.profile, frameworkruntime.WithSnapshotSharedLister(snapshot),
-		frameworkruntime.WithInformerFactory(u.informers), frameworkruntime.WithClientSet(u.client))
+		frameworkruntime.WithInformerFactory(informers), frameworkruntime.WithClientSet(u.client),
+		frameworkruntime.WithSharedCSIManager(nodevolumelimits.NewCSIManager(informers.Storage().V1().CSINodes().Lister())))
 	if err != nil {
 		t.Fatal(err)
 	}
