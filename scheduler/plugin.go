@@ -200,6 +200,8 @@ type Cycle struct {
 
 	// run is the placement under way, for PostFilter.
 	run *run
+	// binding is what VolumeBinding's PreFilter found out, for its PreScore.
+	binding *bindingState
 }
 
 // PluginError is the failure, not the refusal, of a plugin; a panic is one, too.

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -26,14 +27,18 @@ func (VolumeBinding) Name() string { return NameVolumeBinding }
 
 // bindingState is what the claims of a pod need of a node.
 type bindingState struct {
+	// snapshot is where that was read.
+	snapshot *Snapshot
 	// bound are the volumes of claims that have one; nil stands for one that does not exist.
 	bound []*corev1.PersistentVolume
 	// rules are their node affinities.
 	rules []*nodeRule
 	// delayed are the claims that wait for a node, in the order of the pod's volumes.
 	delayed []*delayedClaim
-	// searched are those of them that no node was chosen for before, the smallest first.
-	searched []*delayedClaim
+	// toldBefore are those of them that a provisioner was given a node for, searched the others, the
+	// smallest first. Hopeless tells that there is no volume for any of the latter.
+	toldBefore, searched []*delayedClaim
+	hopeless             bool
 }
 
 // delayedClaim is a claim that gets its volume by the choice of the node.
@@ -42,7 +47,7 @@ type delayedClaim struct {
 	class *storagev1.StorageClass
 	// selected is the node that a provisioner was told before.
 	selected   string
-	candidates []volumeCandidate
+	candidates candidates
 	err        error
 	allowed    topologyTerms
 	// tracked tells that the driver reports how much storage each node can reach; records are what it
@@ -51,10 +56,7 @@ type delayedClaim struct {
 	records []*storagev1.CSIStorageCapacity
 }
 
-func (d *delayedClaim) size() int64 {
-	q := d.claim.Spec.Resources.Requests[corev1.ResourceStorage]
-	return q.Value()
-}
+func (d *delayedClaim) size() int64 { return bytesIn(d.claim.Spec.Resources.Requests) }
 
 // PreFilter implements PreFilterPlugin.
 func (VolumeBinding) PreFilter(c *Cycle) (PreFilterResult, *Status) {
@@ -65,7 +67,7 @@ func (VolumeBinding) PreFilter(c *Cycle) (PreFilterResult, *Status) {
 	if status != nil {
 		return PreFilterResult{}, status
 	}
-	st := &bindingState{}
+	st := &bindingState{snapshot: c.Snapshot}
 	immediate := false
 	for _, claim := range claims {
 		if fullyBound(claim) {
@@ -86,6 +88,7 @@ func (VolumeBinding) PreFilter(c *Cycle) (PreFilterResult, *Status) {
 		return PreFilterResult{}, refuseImmediate
 	}
 	st.sortSearched()
+	c.binding = st
 	return PreFilterResult{State: st}, nil
 }
 
@@ -122,14 +125,14 @@ func usableClaims(c *Cycle) (out []*corev1.PersistentVolumeClaim, _ *Status) {
 // sortSearched sorts the claims that a volume is looked for, so that large volumes are left to large claims.
 func (st *bindingState) sortSearched() {
 	for _, d := range st.delayed {
-		if !d.told() {
+		if d.told() {
+			st.toldBefore = append(st.toldBefore, d)
+		} else {
 			st.searched = append(st.searched, d)
 		}
 	}
-	slices.SortStableFunc(st.searched, func(a, b *delayedClaim) int {
-		x, y := a.claim.Spec.Resources.Requests[corev1.ResourceStorage], b.claim.Spec.Resources.Requests[corev1.ResourceStorage]
-		return x.Cmp(y)
-	})
+	st.hopeless = !slices.ContainsFunc(st.searched, func(d *delayedClaim) bool { return d.err != nil || len(d.candidates.all) > 0 })
+	slices.SortStableFunc(st.searched, func(a, b *delayedClaim) int { return cmp.Compare(a.size(), b.size()) })
 }
 
 func (st *bindingState) addBound(v *corev1.PersistentVolume) {
@@ -143,7 +146,7 @@ func (st *bindingState) addBound(v *corev1.PersistentVolume) {
 func newDelayedClaim(s *Snapshot, claim *corev1.PersistentVolumeClaim, class *storagev1.StorageClass) *delayedClaim {
 	d := &delayedClaim{claim: claim, class: class, selected: claim.Annotations[annSelectedNode], allowed: topologyTermsOf(class.AllowedTopologies)}
 	if _, told := claim.Annotations[annSelectedNode]; !told {
-		d.candidates, d.err = claimCandidates(claim, s.volumesOfClass(class.Name))
+		d.candidates, d.err = claimCandidates(claim, Objects[*corev1.PersistentVolume](s, class.Name))
 	}
 	_, sized := claim.Spec.Resources.Requests[corev1.ResourceStorage]
 	if driver := s.csiDriver(class.Provisioner); sized && driver != nil && valueOf(driver.Spec.StorageCapacity) {
@@ -213,8 +216,8 @@ func (st *bindingState) decide(s *Snapshot, n *corev1.Node) (d podDecision, _ *S
 	if err != nil {
 		return d, NewStatus(Error, err.Error())
 	}
-	for _, claim := range st.delayed {
-		if claim.told() && claim.selected != n.Name {
+	for _, claim := range st.toldBefore {
+		if claim.selected != n.Name {
 			return d, refuseBinding[refused|noVolume]
 		}
 	}
@@ -259,11 +262,17 @@ func (st *bindingState) checkBound(s *Snapshot, n *corev1.Node) (refused int, _ 
 // findVolumes gives each claim the best volume that the node can reach, and returns the claims for which there
 // is none.
 func (st *bindingState) findVolumes(n *corev1.Node) (out []staticBinding, rest []*delayedClaim, _ error) {
+	if st.hopeless {
+		return nil, st.searched, nil
+	}
+	taken := func(v *corev1.PersistentVolume) bool {
+		return slices.ContainsFunc(out, func(b staticBinding) bool { return b.volume == v })
+	}
 	for _, d := range st.searched {
 		if d.err != nil {
 			return nil, nil, d.err
 		}
-		if v := d.choose(n, out); v != nil {
+		if v := d.candidates.choose(n, taken); v != nil {
 			out = append(out, staticBinding{d.claim, v})
 		} else {
 			rest = append(rest, d)
@@ -272,43 +281,36 @@ func (st *bindingState) findVolumes(n *corev1.Node) (out []staticBinding, rest [
 	return out, rest, nil
 }
 
-func (d *delayedClaim) choose(n *corev1.Node, taken []staticBinding) *corev1.PersistentVolume {
-next:
-	for _, c := range d.candidates {
-		for _, b := range taken {
-			if b.volume == c.volume {
-				continue next
-			}
-		}
-		if c.nodes.admits(n) {
-			return c.volume
-		}
-	}
-	return nil
-}
-
 // provisions checks that volumes can be made: for the claims that a provisioner was told about before, and
 // for the rest.
 func (st *bindingState) provisions(rest []*delayedClaim, n *corev1.Node) (out []provision, refused int) {
-	var all []*delayedClaim
-	for _, d := range st.delayed {
-		if d.told() {
-			all = append(all, d)
-		}
+	if len(st.toldBefore)+len(rest) == 0 {
+		return nil, 0
 	}
-	for _, d := range append(all, rest...) {
-		if d.class.Provisioner == "" || d.class.Provisioner == noProvisioner || !d.allowed.admit(n) {
-			return nil, noVolume
-		}
-		p := provision{claim: d.claim}
-		if d.tracked {
-			if p.capacity = capacityFor(n, d.size(), d.records); p.capacity == nil {
-				return nil, noSpace
+	out = make([]provision, 0, len(st.toldBefore)+len(rest))
+	for _, list := range [...][]*delayedClaim{st.toldBefore, rest} {
+		for _, d := range list {
+			p, why := d.provision(n)
+			if why != 0 {
+				return nil, why
 			}
+			out = append(out, p)
 		}
-		out = append(out, p)
 	}
 	return out, 0
+}
+
+func (d *delayedClaim) provision(n *corev1.Node) (p provision, refused int) {
+	if d.class.Provisioner == "" || d.class.Provisioner == noProvisioner || !d.allowed.admit(n) {
+		return p, noVolume
+	}
+	p.claim = d.claim
+	if d.tracked {
+		if p.capacity = capacityFor(n, d.size(), d.records); p.capacity == nil {
+			return p, noSpace
+		}
+	}
+	return p, 0
 }
 
 // PreScore implements PreScorePlugin. Where no claim waits for a node, all would get the same score.
@@ -316,12 +318,12 @@ func (p VolumeBinding) PreScore(c *Cycle, _ []*NodeInfo) (any, bool, error) {
 	if c.Pod.volumes == nil || len(c.Pod.volumes.claims) == 0 {
 		return nil, true, nil
 	}
-	res, status := p.PreFilter(c)
-	if status != nil {
-		return nil, true, status.cause()
+	if c.binding == nil || c.binding.snapshot != c.Snapshot {
+		if _, status := p.PreFilter(c); status != nil {
+			return nil, true, status.cause()
+		}
 	}
-	st := res.State.(*bindingState)
-	return st, len(st.delayed) == 0, nil
+	return c.binding, len(c.binding.delayed) == 0, nil
 }
 
 // Score implements ScorePlugin.
@@ -346,25 +348,24 @@ func (u utilization) score() int64 {
 // score is the mean over the classes: 100 where next to nothing would be used, 0 where all would be. Volumes
 // that exist count before those that would be made.
 func (d *podDecision) score() int64 {
+	if !slices.ContainsFunc(d.provisions, func(p provision) bool { return p.capacity != nil }) && len(d.bindings) == 0 {
+		return 0
+	}
 	classes := map[string]utilization{}
 	for _, b := range d.bindings {
-		want, have := b.claim.Spec.Resources.Requests[corev1.ResourceStorage], b.volume.Spec.Capacity[corev1.ResourceStorage]
 		u := classes[b.volume.Spec.StorageClassName]
-		classes[b.volume.Spec.StorageClassName] = utilization{u.requested + want.Value(), u.capacity + have.Value()}
+		classes[b.volume.Spec.StorageClassName] = utilization{u.requested + bytesIn(b.claim.Spec.Resources.Requests), u.capacity + bytesIn(b.volume.Spec.Capacity)}
 	}
 	for _, p := range d.provisions {
 		if len(d.bindings) > 0 || p.capacity == nil {
 			continue
 		}
-		want, have := p.claim.Spec.Resources.Requests[corev1.ResourceStorage], int64(0)
+		have := int64(0)
 		if p.capacity.Capacity != nil {
 			have = p.capacity.Capacity.Value()
 		}
 		class := claimClass(p.claim)
-		classes[class] = utilization{classes[class].requested + want.Value(), have}
-	}
-	if len(classes) == 0 {
-		return 0
+		classes[class] = utilization{classes[class].requested + bytesIn(p.claim.Spec.Resources.Requests), have}
 	}
 	var sum int64
 	for _, u := range classes {

@@ -1,7 +1,9 @@
 package scheduler
 
 import (
+	"cmp"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -63,39 +65,113 @@ func reservedFor(v *corev1.PersistentVolume, c *corev1.PersistentVolumeClaim) bo
 // volumeCandidate is a volume that a claim could be bound to, if the node is right.
 type volumeCandidate struct {
 	volume *corev1.PersistentVolume
-	// nodes is the volume's node affinity; nil when all nodes can reach it.
+	size   int64
+	// nodes is the volume's node affinity, parsed when it is first needed.
 	nodes *nodeRule
+	read  bool
 }
 
-// claimCandidates returns the volumes that fit a claim but for the node, the best first: the smallest and,
-// among equals, the first in the order given. A volume that was reserved for the claim is the only candidate.
-// The error is that of a selector that can't be parsed.
-func claimCandidates(c *corev1.PersistentVolumeClaim, volumes []*corev1.PersistentVolume) ([]volumeCandidate, error) {
+func (c *volumeCandidate) admits(n *corev1.Node) bool {
+	if !c.read {
+		c.nodes, c.read = nodeRuleOf(c.volume), true
+	}
+	return c.nodes.admits(n)
+}
+
+// candidates are the volumes that fit a claim but for the node, the best first.
+type candidates struct {
+	all []volumeCandidate
+	// byHost has the places in all of those volumes that only hosts of certain names can reach, as local
+	// ones are; anywhere has the others. Without it each node would look at the volumes of all nodes.
+	byHost   map[string][]int
+	anywhere []int
+}
+
+// claimCandidates returns the candidates for a claim: the smallest and, among equals, the first by name come
+// first. A volume that was reserved for the claim is the only candidate. The error is that of a selector that
+// can't be parsed.
+func claimCandidates(c *corev1.PersistentVolumeClaim, volumes iter.Seq[*corev1.PersistentVolume]) (out candidates, _ error) {
 	selector := labels.Everything()
 	if c.Spec.Selector != nil {
 		var err error
 		if selector, err = metav1.LabelSelectorAsSelector(c.Spec.Selector); err != nil {
-			return nil, fmt.Errorf("error creating internal label selector for claim: %v/%v: %w", c.Namespace, c.Name, err)
+			return out, fmt.Errorf("error creating internal label selector for claim: %v/%v: %w", c.Namespace, c.Name, err)
 		}
 	}
-	var out []volumeCandidate
-	for _, v := range volumes {
-		if !couldHold(v, c) {
+	var reserved *corev1.PersistentVolume
+	for v := range volumes {
+		switch {
+		case !couldHold(v, c):
+		case reservedFor(v, c):
+			if reserved == nil || v.Name < reserved.Name {
+				reserved = v
+			}
+		case v.Status.Phase == corev1.VolumeAvailable && selector.Matches(labels.Set(v.Labels)) &&
+			volumeClass(v) == claimClass(c) && hasAccessModes(v, c.Spec.AccessModes):
+			out.all = append(out.all, volumeCandidate{volume: v, size: bytesIn(v.Spec.Capacity)})
+		}
+	}
+	if reserved != nil {
+		out.all = []volumeCandidate{{volume: reserved}}
+	}
+	slices.SortFunc(out.all, func(a, b volumeCandidate) int {
+		return cmp.Or(cmp.Compare(a.size, b.size), cmp.Compare(a.volume.Name, b.volume.Name))
+	})
+	out.index()
+	return out, nil
+}
+
+func (cs *candidates) index() {
+	for i := range cs.all {
+		hosts, only := hostsOf(cs.all[i].volume)
+		if !only {
+			cs.anywhere = append(cs.anywhere, i)
 			continue
 		}
-		if reservedFor(v, c) {
-			return []volumeCandidate{{v, nodeRuleOf(v)}}, nil
+		if cs.byHost == nil {
+			cs.byHost = map[string][]int{}
 		}
-		if v.Status.Phase == corev1.VolumeAvailable && selector.Matches(labels.Set(v.Labels)) &&
-			volumeClass(v) == claimClass(c) && hasAccessModes(v, c.Spec.AccessModes) {
-			out = append(out, volumeCandidate{v, nodeRuleOf(v)})
+		for _, h := range hosts {
+			if at := cs.byHost[h]; len(at) == 0 || at[len(at)-1] != i {
+				cs.byHost[h] = append(at, i)
+			}
 		}
 	}
-	slices.SortStableFunc(out, func(a, b volumeCandidate) int {
-		x, y := a.volume.Spec.Capacity[corev1.ResourceStorage], b.volume.Spec.Capacity[corev1.ResourceStorage]
-		return x.Cmp(y)
-	})
-	return out, nil
+}
+
+// hostsOf returns the values of the label kubernetes.io/hostname that a node must have one of to reach the
+// volume; false means that it need not have any.
+func hostsOf(v *corev1.PersistentVolume) (hosts []string, only bool) {
+	if v.Spec.NodeAffinity == nil || v.Spec.NodeAffinity.Required == nil {
+		return nil, false
+	}
+	for _, t := range v.Spec.NodeAffinity.Required.NodeSelectorTerms {
+		i := slices.IndexFunc(t.MatchExpressions, func(r corev1.NodeSelectorRequirement) bool {
+			return r.Key == corev1.LabelHostname && r.Operator == corev1.NodeSelectorOpIn
+		})
+		if i < 0 {
+			return nil, false
+		}
+		hosts = append(hosts, t.MatchExpressions[i].Values...)
+	}
+	return hosts, true
+}
+
+// choose returns the best volume that a node can reach and that taken does not hold.
+func (cs *candidates) choose(n *corev1.Node, taken func(*corev1.PersistentVolume) bool) *corev1.PersistentVolume {
+	near, far := cs.byHost[n.Labels[corev1.LabelHostname]], cs.anywhere
+	for len(near)+len(far) > 0 {
+		from := &far
+		if len(far) == 0 || len(near) > 0 && near[0] < far[0] {
+			from = &near
+		}
+		c := &cs.all[(*from)[0]]
+		*from = (*from)[1:]
+		if !taken(c.volume) && c.admits(n) {
+			return c.volume
+		}
+	}
+	return nil
 }
 
 // couldHold tells what holds for reserved volumes, too: size, mode and attributes are right, and it stays.
@@ -103,9 +179,14 @@ func couldHold(v *corev1.PersistentVolume, c *corev1.PersistentVolumeClaim) bool
 	if v.DeletionTimestamp != nil || v.Spec.ClaimRef != nil && !reservedFor(v, c) {
 		return false
 	}
-	have, want := v.Spec.Capacity[corev1.ResourceStorage], c.Spec.Resources.Requests[corev1.ResourceStorage]
-	return have.Cmp(want) >= 0 && volumeMode(v.Spec.VolumeMode) == volumeMode(c.Spec.VolumeMode) &&
+	return bytesIn(v.Spec.Capacity) >= bytesIn(c.Spec.Resources.Requests) && volumeMode(v.Spec.VolumeMode) == volumeMode(c.Spec.VolumeMode) &&
 		valueOf(v.Spec.VolumeAttributesClassName) == valueOf(c.Spec.VolumeAttributesClassName)
+}
+
+// bytesIn returns the amount of storage.
+func bytesIn(list corev1.ResourceList) int64 {
+	q := list[corev1.ResourceStorage]
+	return q.Value()
 }
 
 func volumeMode(m *corev1.PersistentVolumeMode) corev1.PersistentVolumeMode {
@@ -124,36 +205,51 @@ func hasAccessModes(v *corev1.PersistentVolume, modes []corev1.PersistentVolumeA
 	return true
 }
 
-// nodeRule is the node affinity of a volume, parsed.
-type nodeRule struct {
-	selector *nodeaffinity.LazyErrorNodeSelector
-	// fields tells that it also looks at the node's name. Volumes are matched with labels alone: the rule
-	// is shown a node without a name, for which it passes that part over, as it is by kube-scheduler.
-	fields bool
-}
+// nodeRule is the node affinity of a volume, parsed: a node must match one of the selectors. Volumes are matched
+// with labels alone: what a term says about the node's name is passed over, as it is by kube-scheduler.
+type nodeRule struct{ terms []labels.Selector }
 
-// nodeRuleOf returns nil when a volume can be reached from all nodes.
+// nodeRuleOf returns nil when a volume can be reached from all nodes. Terms that can't be parsed match no node,
+// nor do those that say nothing.
 func nodeRuleOf(v *corev1.PersistentVolume) *nodeRule {
 	if v.Spec.NodeAffinity == nil || v.Spec.NodeAffinity.Required == nil {
 		return nil
 	}
-	r := &nodeRule{selector: nodeaffinity.NewLazyErrorNodeSelector(v.Spec.NodeAffinity.Required)}
+	r := &nodeRule{}
 	for i := range v.Spec.NodeAffinity.Required.NodeSelectorTerms {
-		r.fields = r.fields || len(v.Spec.NodeAffinity.Required.NodeSelectorTerms[i].MatchFields) > 0
+		if s, ok := nodeTerm(&v.Spec.NodeAffinity.Required.NodeSelectorTerms[i]); ok {
+			r.terms = append(r.terms, s)
+		}
 	}
 	return r
 }
 
-// admits treats a rule that can't be parsed as one that does not match.
+var nodeOperators = map[corev1.NodeSelectorOperator]selection.Operator{
+	corev1.NodeSelectorOpIn: selection.In, corev1.NodeSelectorOpNotIn: selection.NotIn,
+	corev1.NodeSelectorOpExists: selection.Exists, corev1.NodeSelectorOpDoesNotExist: selection.DoesNotExist,
+	corev1.NodeSelectorOpGt: selection.GreaterThan, corev1.NodeSelectorOpLt: selection.LessThan,
+}
+
+func nodeTerm(t *corev1.NodeSelectorTerm) (labels.Selector, bool) {
+	s := labels.NewSelector()
+	for _, e := range t.MatchExpressions {
+		r, err := labels.NewRequirement(e.Key, nodeOperators[e.Operator], e.Values)
+		if err != nil {
+			return nil, false
+		}
+		s = s.Add(*r)
+	}
+	for _, f := range t.MatchFields {
+		if _, err := nodeaffinity.NewNodeSelector(&corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{
+			{MatchFields: []corev1.NodeSelectorRequirement{f}}}}); err != nil {
+			return nil, false
+		}
+	}
+	return s, len(t.MatchExpressions)+len(t.MatchFields) > 0
+}
+
 func (r *nodeRule) admits(n *corev1.Node) bool {
-	if r == nil {
-		return true
-	}
-	if r.fields {
-		n = &corev1.Node{ObjectMeta: metav1.ObjectMeta{Labels: n.Labels}}
-	}
-	ok, err := r.selector.Match(n)
-	return ok && err == nil
+	return r == nil || slices.ContainsFunc(r.terms, func(s labels.Selector) bool { return s.Matches(labels.Set(n.Labels)) })
 }
 
 // topologyTerms are a class's allowedTopologies, parsed; nil allows all nodes.

@@ -38,10 +38,6 @@ func (s *Snapshot) csiDriver(name string) *storagev1.CSIDriver {
 	return d
 }
 
-func (s *Snapshot) volumesOfClass(class string) []*corev1.PersistentVolume {
-	return sortedGroup[*corev1.PersistentVolume](s, class)
-}
-
 // storageCapacities returns what drivers report about a class.
 func (s *Snapshot) storageCapacities(class string) []*storagev1.CSIStorageCapacity {
 	return sortedGroup[*storagev1.CSIStorageCapacity](s, class)
