@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+
 	"github.com/inboard/inboard/apiserver/client"
 )
 
@@ -29,7 +31,8 @@ type TokenCheck struct {
 // TokenIdentity is who a token is of.
 type TokenIdentity struct {
 	Identity
-	// Audiences are those of TokenCheck.Audiences that the token is for.
+	// Audiences are those of TokenCheck.Audiences that the token is for; none, if its sort has no audiences and is
+	// for the server alone.
 	Audiences []string
 }
 
@@ -38,7 +41,7 @@ var errInvalidToken = errors.New("invalid bearer token")
 // authenticateToken asks who a token is of; nobody is nil. Without audiences the token must be for the server.
 func (s *Server) authenticateToken(ctx context.Context, token string, audiences []string) (*TokenIdentity, error) {
 	if len(audiences) == 0 {
-		audiences = s.cfg.Authentication.Audiences
+		audiences = s.audiences()
 	}
 	if id, ok := s.cfg.Authentication.Tokens[token]; ok {
 		return s.forServer(id, audiences), nil
@@ -46,19 +49,37 @@ func (s *Server) authenticateToken(ctx context.Context, token string, audiences 
 	c := &TokenCheck{Token: token, Audiences: audiences}
 	c.Lookup = func(ref client.Ref) (client.Object, bool, error) { return s.lookupRef(ctx, ref) }
 	var errs []error
-	for _, a := range s.cfg.Authentication.Authenticators {
+	for _, a := range s.tokenAuthenticators() {
 		id, err := a.AuthenticateToken(ctx, c)
 		if err == nil && id != nil {
+			if len(id.Audiences) == 0 {
+				return s.forServer(id.Identity, audiences), nil
+			}
 			return id, nil
 		}
 		errs = append(errs, err)
 	}
-	return nil, errors.Join(errs...)
+	return nil, utilerrors.NewAggregate(errs)
+}
+
+func (s *Server) tokenAuthenticators() []TokenAuthenticator {
+	if s.cfg.Authentication.ServiceAccounts == nil {
+		return s.cfg.Authentication.Authenticators
+	}
+	return append([]TokenAuthenticator{s.cfg.Authentication.ServiceAccounts}, s.cfg.Authentication.Authenticators...)
+}
+
+// audiences are those of the server.
+func (s *Server) audiences() []string {
+	if s.cfg.Authentication.ServiceAccounts == nil {
+		return nil
+	}
+	return s.cfg.Authentication.ServiceAccounts.Audiences()
 }
 
 // forServer is the identity of a token without audiences, which is for the server alone.
 func (s *Server) forServer(id Identity, audiences []string) *TokenIdentity {
-	own := s.cfg.Authentication.Audiences
+	own := s.audiences()
 	if len(own) == 0 && len(audiences) == 0 {
 		return &TokenIdentity{Identity: id}
 	}

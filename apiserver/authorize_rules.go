@@ -74,7 +74,7 @@ func componentRules() map[string][]rule {
 // publicPaths may be read by everyone, everyonesPaths by who has proved an identity.
 var (
 	publicPaths    = []string{"/healthz", "/livez", "/readyz", "/version", "/version/"}
-	everyonesPaths = []string{"/api", "/apis", "/openapi"}
+	everyonesPaths = []string{"/api", "/apis", "/openapi", "/.well-known/openid-configuration", "/openid/v1/jwks"}
 )
 
 // DefaultAuthorizer lets the group system:masters do everything, lets the identities of the built-in

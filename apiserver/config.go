@@ -88,10 +88,11 @@ type KubeletConfig struct {
 type AuthenticationConfig struct {
 	// Tokens are static bearer tokens.
 	Tokens map[string]Identity
-	// Authenticators are asked in turn about tokens that are none of Tokens.
+	// ServiceAccounts issues and checks the tokens of service accounts; nil issues none. Package
+	// serviceaccount has it.
+	ServiceAccounts ServiceAccountTokens
+	// Authenticators are asked in turn about tokens that are none of those.
 	Authenticators []TokenAuthenticator
-	// Audiences are what tokens with audiences must be for, one of them, to be good for this server.
-	Audiences []string
 	// Custom is asked about requests without a certificate or a token of Tokens; ok false means
 	// that it knows nothing about the request's sender.
 	Custom func(r *http.Request) (id Identity, ok bool, err error)

@@ -37,6 +37,9 @@ func (c *call) other() {
 		s.openapi.ServeHTTP(c.w, c.r)
 	case c.r.Method != http.MethodGet && c.r.Method != http.MethodHead:
 		c.fail(methodNotAllowed())
+	case s.servesOpenID(path):
+		c.started = true
+		s.cfg.Authentication.ServiceAccounts.ServeHTTP(c.w, c.r)
 	case trimmed == "":
 		c.json(map[string]any{"paths": s.paths()})
 	case trimmed == "/version":
@@ -84,6 +87,9 @@ func (s *Server) paths() []string {
 			continue
 		}
 		out = append(out, "/apis/"+gv.Group, "/apis/"+gv.String())
+	}
+	if tokens := s.cfg.Authentication.ServiceAccounts; tokens != nil {
+		out = append(out, tokens.Paths()...)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

@@ -140,6 +140,8 @@ type SubresourceRequest struct {
 	// Delete asks for the deletion of the object that Ref names.
 	Delete func(ctx context.Context, opts metav1.DeleteOptions) error
 	DryRun bool
+	// Warn sends the client a warning.
+	Warn func(text string)
 
 	server  *Server
 	request *request

@@ -33,7 +33,14 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := newTable(cfg.Kinds)
+	s := &Server{
+		cfg: cfg, store: cfg.Store, inFlight: make(chan struct{}, cfg.Limits.InFlight), ready: make(chan struct{}), now: time.Now,
+	}
+	kinds := cfg.Kinds
+	if cfg.Authentication.ServiceAccounts != nil {
+		kinds = withTokens(kinds, s.issueToken)
+	}
+	t, err := newTable(kinds)
 	if err != nil {
 		return nil, err
 	}
@@ -41,10 +48,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{
-		cfg: cfg, store: cfg.Store, table: t, discovery: docs, openapi: OpenAPI(t.kinds(), cfg.Version),
-		inFlight: make(chan struct{}, cfg.Limits.InFlight), ready: make(chan struct{}), now: time.Now,
-	}
+	s.table, s.discovery, s.openapi = t, docs, OpenAPI(t.kinds(), cfg.Version)
 	s.admission = s.admissionPlugins()
 	return s, nil
 }

@@ -106,7 +106,7 @@ func (s *Server) createSubresource(ctx context.Context, rq *request, body runtim
 		return nil, err
 	}
 	return sub.Create(ctx, SubresourceRequest{
-		Ref: rq.ref, Body: body, DryRun: rq.dryRun, server: s, request: rq,
+		Ref: rq.ref, Body: body, DryRun: rq.dryRun, Warn: rq.warn, server: s, request: rq,
 		Mutate: func(ctx context.Context, change func(client.Object) error) (client.Object, error) {
 			return s.mutate(ctx, rq, sub.Copy, change)
 		},

@@ -42,6 +42,8 @@ var rules = []rule{
 
 	{pkg: "apiserver/rbac", may: with("k8s.io/component-helpers/auth/rbac/validation"), own: []string{"store", "apiserver", "apiserver/client", "apiserver/kinds/rbac"},
 		why: "an authorizer that a program may choose; which rules cover which is Kubernetes' own library"},
+	{pkg: "apiserver/serviceaccount", may: with("github.com/go-jose/go-jose/v4/..."), own: []string{"apiserver", "apiserver/client"},
+		why: "the only package that knows JSON Web Tokens"},
 	{pkg: "apiserver/pki", may: []string{"sigs.k8s.io/yaml"}, why: "certificates are the standard library's"},
 	{pkg: "apiserver/kinds/batch", may: with("k8s.io/component-helpers/...", "github.com/robfig/cron/v3"), own: []string{"apiserver", "apiserver/client", "apiserver/kinds/..."},
 		why: "the parser of CronJobs' schedules is Kubernetes' own, so that its errors read the same"},
