@@ -173,6 +173,9 @@ func (c *contest) compareTrace(trace *scheduler.Trace, want *verdict, pod *corev
 		if n.Refused != nil {
 			c.covered[n.Refused.Plugin]++
 			ours := told(n.Refused)
+			if n.Refused.Plugin == scheduler.NamePodTopologySpread && len(pod.Spec.TopologySpreadConstraints) == 0 {
+				c.covered["default spread refusal"]++
+			}
 			if theirs := want.refusals[n.Node]; theirs != ours && theirs != "not a candidate" {
 				return fmt.Errorf("%s: we refuse by %s\nupstream by %q", n.Node, ours, theirs)
 			}
