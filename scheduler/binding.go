@@ -192,7 +192,7 @@ func (l *loop) giveUp(c *bindingCycle, end *cycleEnd) {
 	l.queue.pods[key] = p
 	if end.status.Rejected() {
 		fit := &FitError{Pod: p.Pod.Pod, NumAllNodes: 1, Nodes: []Verdict{{Node: c.node, Plugin: end.plugin, Status: end.status}}}
-		l.queue.refused(p, []string{end.plugin}, false, time.Now())
+		l.refused(p, []string{end.plugin}, time.Now())
 		p.pending = end.status.Code == Pending
 		l.report(p, corev1.PodReasonUnschedulable, fit.Error())
 		return

@@ -40,13 +40,76 @@ type Event struct {
 	Kind          EventKind
 	OldNode, Node *corev1.Node
 	OldPod, Pod   *PodInfo
-	// On is the node that the pod has left, as it is now; nil when it is gone.
+	// On is the node that the pod has left, or Node, as it is now and with its pods; nil when it is gone
+	// or not known.
 	On *NodeInfo
 	// OldObject and Object are never assumed ones.
 	OldObject, Object client.Object
 
 	// claims are the pods that wait for room on that node.
 	claims []*PodInfo
+	// was is OldNode with its pods, or nil.
+	was *NodeInfo
+	// kept remembers what keeping returned last; nil when several goroutines may ask.
+	kept *keptNode
+}
+
+// keptNode is a node without the pods below a priority.
+type keptNode struct {
+	priority int32
+	node     *NodeInfo
+}
+
+// keeping returns On without its pods of less than a priority: what is left when they are preempted. Thousands of
+// pods may ask, most of them with the same priority.
+func (e *Event) keeping(priority int32) *NodeInfo {
+	if e.kept != nil && e.kept.node != nil && e.kept.priority == priority {
+		return e.kept.node
+	}
+	n := e.On
+	if slices.ContainsFunc(n.Pods, func(p *PodInfo) bool { return p.Priority < priority }) {
+		n = n.keeping(func(p *PodInfo) bool { return p.Priority >= priority })
+	}
+	if e.kept != nil {
+		*e.kept = keptNode{priority, n}
+	}
+	return n
+}
+
+// EnqueueExtensions is an EventHinter that tells beforehand which kinds of events it is to be asked about: for
+// others its hint would be false. One that is none is asked about all.
+type EnqueueExtensions interface {
+	EventHinter
+	EventsToRegister() []EventKind
+}
+
+// eventKinds is a set of kinds of events.
+type eventKinds uint32
+
+const allEvents = ^eventKinds(0)
+
+func kindsOf(kinds []EventKind) (out eventKinds) {
+	for _, k := range kinds {
+		out |= 1 << k
+	}
+	return out
+}
+
+func (s eventKinds) has(k EventKind) bool { return s&(1<<k) != 0 }
+
+// interest returns the kinds of events that may help a pod that the named plugins refused.
+func (p *Profile) interest(refusedBy []string) (out eventKinds) {
+	for _, name := range refusedBy {
+		x, ok := p.plugins[name].(EnqueueExtensions)
+		if !ok {
+			return allEvents
+		}
+		out |= kindsOf(x.EventsToRegister())
+	}
+	if len(refusedBy) == 0 {
+		return allEvents
+	}
+	return out
 }
 
 // EventHinter is a plugin that can tell which events may let a pod fit that it refused before. For a

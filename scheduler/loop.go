@@ -159,11 +159,11 @@ func (l *loop) unplaced(p *queuedPod, err error, room PostFilterResult) {
 	switch {
 	case errors.As(err, &fit):
 		reason = corev1.PodReasonUnschedulable
-		l.queue.refused(p, fit.Plugins(), false, now)
+		l.refused(p, fit.Plugins(), now)
 	case errors.Is(err, ErrNoNodes):
 		reason = corev1.PodReasonUnschedulable
 		room.Denominate = true
-		l.queue.refused(p, nil, true, now)
+		l.queue.refused(p, nil, kindsOf([]EventKind{NodeAdded}), true, now)
 	default:
 		l.cfg.Logger.Error("error scheduling pod; retrying", "namespace", p.Pod.Pod.Namespace, "pod", p.Pod.Pod.Name, "err", err)
 		room.Denominate = true
@@ -212,8 +212,17 @@ func (l *loop) helps(p *queuedPod, e *Event) bool {
 	return profile != nil && profile.Helps(p.refusedBy, p.Pod, e)
 }
 
+// refused puts back a pod that plugins have refused.
+func (l *loop) refused(p *queuedPod, by []string, now time.Time) {
+	interest := allEvents
+	if profile := l.cfg.Profiles[p.Pod.Pod.Spec.SchedulerName]; profile != nil {
+		interest = profile.interest(by)
+	}
+	l.queue.refused(p, by, interest, false, now)
+}
+
 func (l *loop) wake(e *Event) {
-	l.queue.wake(func(p *queuedPod) bool {
+	l.queue.wake(e.Kind, func(p *queuedPod) bool {
 		helps := l.helps(p, e)
 		if helps && p.eviction.busy() {
 			p.eviction.missed = true
@@ -233,14 +242,20 @@ func (l *loop) nodeChanged(old, now *corev1.Node) {
 		l.wake(&Event{Kind: NodeRemoved, OldNode: old})
 	case l.edit.s.Node(now.Name) == nil:
 		l.edit.SetNode(now)
-		l.wake(&Event{Kind: NodeAdded, Node: now})
+		l.wake(l.aboutNode(&Event{Kind: NodeAdded, Node: now}))
 	default:
-		was := l.edit.s.Node(now.Name).Node
+		was := l.edit.s.Node(now.Name)
 		l.edit.SetNode(now)
-		if nodeDiffers(was, now) {
-			l.wake(&Event{Kind: NodeUpdated, OldNode: was, Node: now})
+		if nodeDiffers(was.Node, now) {
+			l.wake(l.aboutNode(&Event{Kind: NodeUpdated, OldNode: was.Node, Node: now, was: was}))
 		}
 	}
+}
+
+// aboutNode adds to an event what is known of its node.
+func (l *loop) aboutNode(e *Event) *Event {
+	e.On, e.claims, e.kept = l.edit.s.Node(e.Node.Name), l.edit.s.Nominated(e.Node.Name), &keptNode{}
+	return e
 }
 
 // nodeDiffers tells whether more than the times of the conditions differ, which change with each

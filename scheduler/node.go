@@ -109,8 +109,24 @@ func appended[T any](s []T, x ...T) []T {
 
 // without returns the node without its pod i.
 func (n *NodeInfo) without(i int) *NodeInfo {
+	return n.withOnly(slices.Concat(n.Pods[:i], n.Pods[i+1:]))
+}
+
+// keeping returns the node with those of its pods that keep returns true for.
+func (n *NodeInfo) keeping(keep func(*PodInfo) bool) *NodeInfo {
+	var pods []*PodInfo
+	for _, p := range n.Pods {
+		if keep(p) {
+			pods = append(pods, p)
+		}
+	}
+	return n.withOnly(pods)
+}
+
+// withOnly returns the node with the given pods, of its own, in place of all.
+func (n *NodeInfo) withOnly(pods []*PodInfo) *NodeInfo {
 	c := *n
-	c.Pods = slices.Concat(n.Pods[:i], n.Pods[i+1:])
+	c.Pods = pods
 	c.Requested, c.NonZeroRequested, c.ports, c.withVolumes = Resource{}, Resource{}, nil, nil
 	// The sums are made anew: sums that stop at the largest number can't be taken apart.
 	for _, p := range c.Pods {

@@ -267,16 +267,38 @@ func (InterPodAffinity) NormalizeScores(_ *Cycle, _ any, _ []*NodeInfo, scores [
 	return nil
 }
 
+// EventsToRegister implements EnqueueExtensions.
+func (InterPodAffinity) EventsToRegister() []EventKind {
+	return []EventKind{NodeAdded, NodeUpdated, NodeRemoved, PodAssigned, PodRemoved, PodUpdated, NamespaceUpdated}
+}
+
 // Helps implements EventHinter.
 func (InterPodAffinity) Helps(pod *PodInfo, e *Event) bool {
 	switch e.Kind {
 	case PodRemoved:
-		// What the pod wanted to avoid may be gone, and so may what wanted to avoid it.
-		return len(e.Pod.antiAffinity) > 0 || len(pod.antiAffinity) > 0
-	case PodAssigned, PodUpdated:
-		return len(pod.affinity) > 0 || e.Kind == PodUpdated
+		// What the pod wanted to avoid may be gone, or what wanted to avoid it. And with the last of
+		// the company that it wants, it may be the first anywhere.
+		return mayConcern(pod.antiAffinity, e.Pod) || mayConcern(e.Pod.antiAffinity, pod) || mayConcern(pod.affinity, e.Pod)
+	case PodAssigned:
+		return mayConcern(pod.affinity, e.Pod)
+	case PodUpdated:
+		return mayConcern(pod.affinity, e.OldPod) || mayConcern(pod.affinity, e.Pod) || mayConcern(pod.antiAffinity, e.OldPod) ||
+			mayConcern(e.OldPod.antiAffinity, pod)
 	case NodeUpdated:
 		return !sameLabels(e.OldNode.Labels, e.Node.Labels)
+	case NodeAdded, NodeRemoved, NamespaceUpdated:
+		return true
 	}
-	return true
+	return false
+}
+
+// mayConcern tells whether one of the rules may be about a pod. What labels its namespace has is not known.
+func mayConcern(terms []affinityTerm, pod *PodInfo) bool {
+	for i := range terms {
+		t := &terms[i]
+		if (t.nsSelector != nil || slices.Contains(t.namespaces, pod.kind.namespace)) && t.selector.Matches(pod.kind.labels) {
+			return true
+		}
+	}
+	return false
 }

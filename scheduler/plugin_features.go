@@ -53,6 +53,11 @@ func declares(features []string, required nodedeclaredfeatures.FeatureSet) *Stat
 	return nil
 }
 
+// EventsToRegister implements EnqueueExtensions.
+func (NodeDeclaredFeatures) EventsToRegister() []EventKind {
+	return []EventKind{NodeAdded, NodeUpdated}
+}
+
 // Helps implements EventHinter.
 func (NodeDeclaredFeatures) Helps(pod *PodInfo, e *Event) bool {
 	if e.Kind != NodeAdded && e.Kind != NodeUpdated {

@@ -41,6 +41,9 @@ func portsClash(want, used []HostPort) bool {
 	return false
 }
 
+// EventsToRegister implements EnqueueExtensions.
+func (NodePorts) EventsToRegister() []EventKind { return []EventKind{NodeAdded, PodRemoved} }
+
 // Helps implements EventHinter: a pod that gave up one of the ports, or a node where all are free.
 func (NodePorts) Helps(pod *PodInfo, e *Event) bool {
 	return e.Kind == NodeAdded || e.Kind == PodRemoved && portsClash(pod.Ports, e.Pod.Ports)
@@ -114,6 +117,9 @@ func unsupportedFields(spec *corev1.PodSpec) (out []string) {
 	}
 	return out
 }
+
+// EventsToRegister implements EnqueueExtensions.
+func (SupportedFeatures) EventsToRegister() []EventKind { return []EventKind{} }
 
 // Helps implements EventHinter: only a change of the pod itself can help.
 func (SupportedFeatures) Helps(*PodInfo, *Event) bool { return false }

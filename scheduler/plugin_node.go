@@ -27,6 +27,9 @@ func (NodeName) Filter(c *Cycle, _ any, n *NodeInfo) *Status {
 	return nil
 }
 
+// EventsToRegister implements EnqueueExtensions.
+func (NodeName) EventsToRegister() []EventKind { return []EventKind{NodeAdded} }
+
 // Helps implements EventHinter: a new node may be the one.
 func (NodeName) Helps(pod *PodInfo, e *Event) bool {
 	return e.Kind == NodeAdded && e.Node.Name == pod.Pod.Spec.NodeName
@@ -54,6 +57,9 @@ func toleratesUnschedulable(pod *corev1.Pod) bool {
 		Key: corev1.TaintNodeUnschedulable, Effect: corev1.TaintEffectNoSchedule,
 	})
 }
+
+// EventsToRegister implements EnqueueExtensions.
+func (NodeUnschedulable) EventsToRegister() []EventKind { return []EventKind{NodeAdded, NodeUpdated} }
 
 // Helps implements EventHinter.
 func (NodeUnschedulable) Helps(_ *PodInfo, e *Event) bool {
@@ -118,6 +124,9 @@ func (TaintToleration) NormalizeScores(_ *Cycle, _ any, _ []*NodeInfo, scores []
 	scaleScores(scores, true)
 	return nil
 }
+
+// EventsToRegister implements EnqueueExtensions.
+func (TaintToleration) EventsToRegister() []EventKind { return []EventKind{NodeAdded, NodeUpdated} }
 
 // Helps implements EventHinter.
 func (TaintToleration) Helps(pod *PodInfo, e *Event) bool {
@@ -271,6 +280,9 @@ func (NodeAffinity) NormalizeScores(_ *Cycle, _ any, _ []*NodeInfo, scores []int
 	scaleScores(scores, false)
 	return nil
 }
+
+// EventsToRegister implements EnqueueExtensions.
+func (NodeAffinity) EventsToRegister() []EventKind { return []EventKind{NodeAdded, NodeUpdated} }
 
 // Helps implements EventHinter.
 func (NodeAffinity) Helps(pod *PodInfo, e *Event) bool {

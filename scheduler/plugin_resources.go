@@ -112,32 +112,56 @@ func share(part, of int64) int64 {
 	return part * MaxNodeScore / of
 }
 
-// Helps implements EventHinter.
+// EventsToRegister implements EnqueueExtensions.
+func (NodeResourcesFit) EventsToRegister() []EventKind {
+	return []EventKind{PodRemoved, NodeAdded, NodeUpdated}
+}
+
+// Helps implements EventHinter. A pod may also fit by preemption when it would without the pods of lower priority.
 func (NodeResourcesFit) Helps(pod *PodInfo, e *Event) bool {
 	switch e.Kind {
 	case PodRemoved:
-		return e.On == nil || fitsNow(pod, e)
+		// One that could have been preempted makes no more room than its own.
+		return e.On == nil || roomFor(pod, e, e.Pod.Priority >= pod.Priority)
 	case NodeAdded:
-		return fits(&pod.Requests, newNodeInfo(e.Node)) == nil
+		if e.On == nil {
+			return fits(&pod.Requests, newNodeInfo(e.Node)) == nil
+		}
+		return roomFor(pod, e, true)
 	case NodeUpdated:
-		old, now := newNodeInfo(e.OldNode), newNodeInfo(e.Node)
-		return fits(&pod.Requests, now) == nil && grew(&pod.Requests, old, now)
+		if e.On == nil || e.was == nil {
+			old, now := newNodeInfo(e.OldNode), newNodeInfo(e.Node)
+			return fits(&pod.Requests, now) == nil && grew(&pod.Requests, old, now)
+		}
+		return grew(&pod.Requests, e.was, e.On) && roomFor(pod, e, true)
 	}
 	return false
 }
 
-// fitsNow tells whether a pod may fit since another one left a node, by itself or by preemption: what pods of
-// lower priority use was at its disposal before.
-func fitsNow(pod *PodInfo, e *Event) bool {
-	if e.Pod.Priority >= pod.Priority && !neverPreempting(pod) {
+// roomFor tells whether the pod fits on the event's node now or, with preempt, when it takes the room of others,
+// besides those that wait for room there and go before it.
+func roomFor(pod *PodInfo, e *Event, preempt bool) bool {
+	if fitsBeside(pod, e.On, e.claims) {
 		return true
 	}
-	n := *e.On
-	for _, p := range claimsOn(e.claims, pod) {
-		n.Requested = n.Requested.Add(p.Requests)
-		n.AllowedPods--
+	if !preempt || neverPreempting(pod) {
+		return false
 	}
-	return fits(&pod.Requests, &n) == nil
+	n := e.keeping(pod.Priority)
+	return n != e.On && fitsBeside(pod, n, e.claims)
+}
+
+func fitsBeside(pod *PodInfo, n *NodeInfo, claims []*PodInfo) bool {
+	claims = claimsOn(claims, pod)
+	if len(claims) == 0 {
+		return fits(&pod.Requests, n) == nil
+	}
+	c := *n
+	for _, p := range claims {
+		c.Requested = c.Requested.Add(p.Requests)
+		c.AllowedPods--
+	}
+	return fits(&pod.Requests, &c) == nil
 }
 
 // grew tells whether a node now has more of something that is wanted.

@@ -326,6 +326,11 @@ func (PodTopologySpread) NormalizeScores(_ *Cycle, state any, nodes []*NodeInfo,
 	return nil
 }
 
+// EventsToRegister implements EnqueueExtensions.
+func (PodTopologySpread) EventsToRegister() []EventKind {
+	return []EventKind{NodeAdded, NodeUpdated, NodeRemoved, PodAssigned, PodRemoved, PodUpdated, ObjectAdded, ObjectUpdated, ObjectRemoved}
+}
+
 // Helps implements EventHinter.
 func (PodTopologySpread) Helps(pod *PodInfo, e *Event) bool {
 	if len(pod.spread) == 0 {

@@ -130,7 +130,7 @@ func defaultsHelp(pod *PodInfo, e *Event) bool {
 	case e.Pod != nil:
 		return e.Pod.Pod.Namespace == pod.Pod.Namespace
 	case obj == nil:
-		return true
+		return e.Kind != NamespaceUpdated
 	}
 	switch obj.(type) {
 	case *corev1.Service, *corev1.ReplicationController, *appsv1.ReplicaSet, *appsv1.StatefulSet:

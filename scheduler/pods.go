@@ -49,7 +49,7 @@ func (l *loop) podGone(key string) {
 
 // removed is the event that a pod is no longer on a node.
 func (l *loop) removed(pod *PodInfo, node string) *Event {
-	return &Event{Kind: PodRemoved, Pod: pod, On: l.edit.s.Node(node), claims: l.edit.s.Nominated(node)}
+	return &Event{Kind: PodRemoved, Pod: pod, On: l.edit.s.Node(node), claims: l.edit.s.Nominated(node), kept: &keptNode{}}
 }
 
 // forget removes a pod from the queue. What was reserved for it on a node is there for others.

@@ -14,9 +14,11 @@ type queue struct {
 	pods             map[string]*queuedPod
 	active           podHeap
 	backoff          podHeap
-	// unschedulable and gated are walked on each event. Pods with scheduling gates are in neither.
+	// gated is walked on each event. Pods with scheduling gates are not in it.
 	unschedulable, gated map[string]*queuedPod
-	seq                  uint64
+	// interested are the unschedulable pods by the kinds of events that may help them.
+	interested map[eventKinds]map[*queuedPod]struct{}
+	seq        uint64
 }
 
 // longestWait is how long a pod stays unschedulable before it is tried again whatever happened, lest a
@@ -43,6 +45,8 @@ type queuedPod struct {
 	// refusedBy are the plugins that refused the pod; noNodes that there was no node to ask.
 	refusedBy []string
 	noNodes   bool
+	// interest are the kinds of events that may help it.
+	interest eventKinds
 	// pending tells that the pod need not sit out a back-off once it is woken.
 	pending bool
 	// eviction is what is being done to make room for this pod, or nil.
@@ -56,7 +60,7 @@ type queuedPod struct {
 
 func newQueue(initial, longest time.Duration, sort QueueSortPlugin) *queue {
 	q := &queue{initial: initial, longest: longest, pods: map[string]*queuedPod{},
-		unschedulable: map[string]*queuedPod{}, gated: map[string]*queuedPod{}}
+		unschedulable: map[string]*queuedPod{}, gated: map[string]*queuedPod{}, interested: map[eventKinds]map[*queuedPod]struct{}{}}
 	q.active.less = func(a, b *queuedPod) bool {
 		if sort.Less(&a.QueuedPod, &b.QueuedPod) {
 			return true
@@ -131,6 +135,11 @@ func (q *queue) take(p *queuedPod) {
 		heap.Remove(&q.backoff, p.index)
 	case inUnschedulable:
 		delete(q.unschedulable, p.Pod.Key)
+		if of := q.interested[p.interest]; len(of) > 1 {
+			delete(of, p)
+		} else {
+			delete(q.interested, p.interest)
+		}
 	case inGated:
 		delete(q.gated, p.Pod.Key)
 	}
@@ -187,11 +196,18 @@ func (q *queue) deadline() (time.Time, bool) {
 }
 
 // refused puts back a pod that fits nowhere.
-func (q *queue) refused(p *queuedPod, by []string, noNodes bool, now time.Time) {
+func (q *queue) refused(p *queuedPod, by []string, interest eventKinds, noNodes bool, now time.Time) {
 	q.retried(p, now)
 	p.refusedBy, p.noNodes, p.failed, p.pending = by, noNodes, false, false
 	p.where = inUnschedulable
 	q.unschedulable[p.Pod.Key] = p
+	p.interest = interest
+	of := q.interested[p.interest]
+	if of == nil {
+		of = map[*queuedPod]struct{}{}
+		q.interested[p.interest] = of
+	}
+	of[p] = struct{}{}
 }
 
 // errored puts back a pod whose attempt ended with an error: it is tried again after its back-off.
@@ -237,11 +253,16 @@ func (q *queue) roomMade(p *queuedPod) {
 	}
 }
 
-// wake wakes the unschedulable pods that helps returns true for.
-func (q *queue) wake(helps func(*queuedPod) bool, now time.Time) {
-	for _, p := range q.unschedulable {
-		if helps(p) {
-			q.wakeUp(p, now)
+// wake wakes the unschedulable pods that an event of some kind helps, of those that it may help.
+func (q *queue) wake(kind EventKind, helps func(*queuedPod) bool, now time.Time) {
+	for kinds, pods := range q.interested {
+		if !kinds.has(kind) {
+			continue
+		}
+		for p := range pods {
+			if helps(p) {
+				q.wakeUp(p, now)
+			}
 		}
 	}
 }

@@ -58,11 +58,11 @@ func TestBackoffDoublesUpToItsLimit(t *testing.T) {
 func TestWokenPodNeedNotWaitWhenNothingElseIsToDo(t *testing.T) {
 	q, now := newQueue(time.Second, 10*time.Second, PrioritySort{}), time.Unix(0, 0)
 	q.set(waitingPod("p", 0), "", false, now)
-	q.refused(q.pop(now), []string{NameNodeResourcesFit}, false, now)
+	q.refused(q.pop(now), []string{NameNodeResourcesFit}, kindsOf([]EventKind{PodRemoved}), false, now)
 	if got := popped(t, q, now.Add(time.Minute)); got != "" {
 		t.Fatal("an unschedulable pod was tried without a reason")
 	}
-	q.wake(func(*queuedPod) bool { return true }, now)
+	q.wake(PodRemoved, func(*queuedPod) bool { return true }, now)
 	q.set(waitingPod("new", 0), "", false, now)
 	if a, b := popped(t, q, now), popped(t, q, now); a != "new" || b != "p" {
 		t.Fatalf("popped %q and %q", a, b)
@@ -72,7 +72,7 @@ func TestWokenPodNeedNotWaitWhenNothingElseIsToDo(t *testing.T) {
 func TestOnlyAChangeThatMattersRetriesAPod(t *testing.T) {
 	q, now := newQueue(time.Second, 10*time.Second, PrioritySort{}), time.Unix(0, 0)
 	q.set(waitingPod("p", 0), "", false, now)
-	q.refused(q.pop(now), nil, false, now)
+	q.refused(q.pop(now), nil, allEvents, false, now)
 	q.set(waitingPod("p", 0), "", false, now) // its condition was written
 	if got := popped(t, q, now.Add(time.Hour)); got != "" {
 		t.Fatal("a change of the status made the pod active")
@@ -86,7 +86,7 @@ func TestOnlyAChangeThatMattersRetriesAPod(t *testing.T) {
 func TestAPodThatWaitedTooLongIsTriedAgain(t *testing.T) {
 	q, now := newQueue(time.Second, 10*time.Second, PrioritySort{}), time.Unix(0, 0)
 	q.set(waitingPod("p", 0), "", false, now)
-	q.refused(q.pop(now), nil, false, now)
+	q.refused(q.pop(now), nil, allEvents, false, now)
 	q.flush(now.Add(longestWait - 1))
 	if got := popped(t, q, now.Add(longestWait-1)); got != "" {
 		t.Fatal("tried too early")
@@ -102,7 +102,7 @@ func TestGatedPodIsNotTried(t *testing.T) {
 	gated := waitingPod("p", 0)
 	gated.Pod.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: "hold"}}
 	q.set(gated, NameSchedulingGates, false, now)
-	q.wake(func(*queuedPod) bool { return true }, now)
+	q.wake(PodRemoved, func(*queuedPod) bool { return true }, now)
 	if got := popped(t, q, now.Add(time.Hour)); got != "" {
 		t.Fatal("a gated pod was tried")
 	}
@@ -130,7 +130,7 @@ func TestQueueKeepsEveryPodInOnePlace(t *testing.T) {
 			case 2:
 				q.remove(info.Key)
 			case 3:
-				q.wake(func(p *queuedPod) bool { return p.Pod.Priority > 0 }, now)
+				q.wake(PodRemoved, func(p *queuedPod) bool { return p.Pod.Priority > 0 }, now)
 			case 4:
 				if p := q.pop(now); p != nil {
 					for _, o := range q.active.pods {
@@ -151,7 +151,7 @@ func TestQueueKeepsEveryPodInOnePlace(t *testing.T) {
 						if rapid.Bool().Draw(t, "error") {
 							q.errored(p, now)
 						} else {
-							q.refused(p, nil, false, now)
+							q.refused(p, nil, rapid.SampledFrom([]eventKinds{allEvents, 1 << PodRemoved, 1<<PodRemoved | 1<<NodeAdded, 1 << PodAssigned}).Draw(t, "interest"), false, now)
 						}
 					}
 				}
@@ -174,6 +174,9 @@ func checkQueue(t *rapid.T, q *queue) {
 		}
 		if p.where == inUnschedulable && q.unschedulable[key] != p {
 			t.Fatalf("%s is not among the unschedulable", key)
+		}
+		if _, listed := q.interested[p.interest][p]; listed != (p.where == inUnschedulable) {
+			t.Fatalf("%s waits for events: %v; it is in part %d", key, listed, p.where)
 		}
 	}
 	if counts[inActive] != q.active.Len() || counts[inBackoff] != q.backoff.Len() || counts[inUnschedulable] != len(q.unschedulable) {
