@@ -86,10 +86,10 @@ func place(s *scheduler.Snapshot, groups []*group, trace bool) (map[*group][]out
 				x.trace = nil
 			}
 		}
-		a, err := profile.Place(s, info, nil)
-		if x.node, x.err = a.Node, err; err == nil {
-			s = s.AddPod(x.pod, a.Node)
-		}
+		// The pod counts for the next ones, and so do the volumes that it gets.
+		var placed []scheduler.Outcome
+		placed, s = profile.ScheduleAll(s, []*corev1.Pod{x.pod}, nil)
+		x.node, x.err = placed[0].Node, placed[0].Err
 		out[x.group] = append(out[x.group], x)
 	}
 	return out, nil

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -88,7 +89,16 @@ func counts(obj client.Object) bool {
 	case *corev1.Node, *corev1.Pod, *corev1.Namespace, *schedulingv1.PriorityClass, *policyv1.PodDisruptionBudget:
 		return true
 	}
-	return false
+	return watched(obj)
+}
+
+// watched tells whether a plugin looks at objects of the type, as it does at volumes and their claims.
+func watched(obj client.Object) bool {
+	same := func(x client.Object) bool { return reflect.TypeOf(x) == reflect.TypeOf(obj) }
+	return slices.ContainsFunc(scheduler.DefaultPlugins(), func(p scheduler.WeightedPlugin) bool {
+		w, ok := p.Plugin.(scheduler.Watcher)
+		return ok && slices.ContainsFunc(w.Watches(), same)
+	})
 }
 
 func (c *cluster) add(obj client.Object) {
@@ -111,6 +121,13 @@ func (c *cluster) add(obj client.Object) {
 		case obj.DeletionTimestamp == nil:
 			c.waiting = append(c.waiting, obj)
 		}
+	case *corev1.PersistentVolume:
+		if obj.Spec.ClaimRef == nil && (obj.Status.Phase == "" || obj.Status.Phase == corev1.VolumePending) { // its controller will say so
+			obj.Status.Phase = corev1.VolumeAvailable
+		}
+		c.builder.SetObject(obj)
+	default:
+		c.builder.SetObject(obj)
 	}
 }
 

@@ -2,15 +2,18 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/apiserver/kinds/core"
+	"github.com/inboard/inboard/scheduler"
 )
 
 // group is a set of pods that is reported together.
@@ -28,11 +31,19 @@ func (c *cluster) groupsOf(path string, replicas int) (out []*group, _ error) {
 		return nil, err
 	}
 	for _, obj := range objects {
+		switch obj.(type) {
+		case *corev1.Service, *corev1.PersistentVolumeClaim, *corev1.PersistentVolume, *storagev1.StorageClass:
+			c.add(obj) // what pods of the manifest need
+			continue
+		}
 		g, err := groupOf(obj, replicas)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		for _, p := range g.pods {
+			if set, ok := obj.(*appsv1.StatefulSet); ok {
+				c.claim(set, p)
+			}
 			if err := c.setPriority(p); err != nil {
 				return nil, fmt.Errorf("%s: %w", path, err)
 			}
@@ -80,6 +91,20 @@ func groupOf(obj client.Object, replicas int) (*group, error) {
 		g.pods = append(g.pods, p)
 	}
 	return g, nil
+}
+
+// claim makes the claims of a StatefulSet's pod that are not there yet, as its controller does.
+func (c *cluster) claim(set *appsv1.StatefulSet, p *corev1.Pod) {
+	for i := range set.Spec.VolumeClaimTemplates {
+		claim := set.Spec.VolumeClaimTemplates[i].DeepCopy()
+		volume := corev1.Volume{Name: claim.Name}
+		claim.Namespace, claim.Name = p.Namespace, claim.Name+"-"+p.Name
+		volume.PersistentVolumeClaim = &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim.Name}
+		p.Spec.Volumes = append(slices.DeleteFunc(p.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == volume.Name }), volume)
+		if _, there := scheduler.Object[*corev1.PersistentVolumeClaim](c.builder.Snapshot(), claim.Namespace, claim.Name); !there {
+			c.builder.SetObject(claim)
+		}
+	}
 }
 
 func kindName(obj client.Object) string {
