@@ -54,8 +54,8 @@ test-etcd: setup-test
 ## test-store: the store's heavy tests: long chaos, 200 rounds of kill -9, loss of power
 test-store:
 	go test ./store/storetest -timeout 15m -rapid.checks 20000
-	go test ./store/raft -race -timeout 120m -v -run 'Chaos|Crash|PowerLoss|Torn|FullDisk' \
-		-args -chaos-runs 20 -chaos-calls 5000 -crash-rounds 200 -power-rounds 200
+	go test ./store/raft -race -timeout 120m -v -run 'Chaos|Crash|Pause|PowerLoss|Torn|FullDisk' \
+		-args -chaos-runs 20 -chaos-calls 5000 -crash-rounds 200 -pause-rounds 50 -power-rounds 200
 
 ## bench: the figures of the DESIGN.md files
 bench: setup-test

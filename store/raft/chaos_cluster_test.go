@@ -30,41 +30,45 @@ type cluster struct {
 
 type clusterMember struct {
 	id, dir string
+	learner bool
 	disk    *slowDisk
 	mu      sync.Mutex
 	node    *raft.Node // nil while it is down
 }
 
 // newCluster opens a cluster of voters, each with a small log and few kept entries, so that members that
-// were away need snapshots.
-func newCluster(t testing.TB, size int) *cluster {
+// were away need snapshots, and learners.
+func newCluster(t testing.TB, voters, learners int) *cluster {
 	c := &cluster{t: t, net: newFaultyNet()}
-	for i := range size {
+	for i := range voters + learners {
 		id := fmt.Sprintf("n%d", i)
-		c.members = append(c.members, &clusterMember{id: id, dir: filepath.Join(t.TempDir(), id), disk: newSlowDisk()})
+		c.members = append(c.members, &clusterMember{
+			id: id, dir: filepath.Join(t.TempDir(), id), learner: i >= voters, disk: newSlowDisk(),
+		})
 	}
 	var opening sync.WaitGroup
-	for i := range size {
-		opening.Go(func() { c.open(i, c.voters()) })
+	for i := range c.members {
+		opening.Go(func() { c.open(i, c.first()) })
 	}
 	opening.Wait()
 	t.Cleanup(c.close)
 	return c
 }
 
-func (c *cluster) voters() []raft.Member {
+// first are the members that the cluster begins with.
+func (c *cluster) first() []raft.Member {
 	var list []raft.Member
 	for _, m := range c.members {
-		list = append(list, raft.Member{ID: m.id, Address: m.id})
+		list = append(list, raft.Member{ID: m.id, Address: m.id, Learner: m.learner})
 	}
 	return list
 }
 
-// open opens a member. A member that joins a running cluster has no list of voters.
-func (c *cluster) open(i int, voters []raft.Member) {
+// open opens a member. A member that joins a running cluster has no list of the first ones.
+func (c *cluster) open(i int, first []raft.Member) {
 	m := c.members[i]
 	cfg := raft.Config{
-		Dir: m.dir, ID: m.id, Address: m.id, Members: voters, Network: c.net.member(m.id),
+		Dir: m.dir, ID: m.id, Address: m.id, Members: first, Network: c.net.member(m.id),
 		ElectionTimeout: electionTimeout, SnapshotEntries: 150, SegmentBytes: 64 << 10, Logger: chaosLogger(m.id),
 	}
 	cfg.SetFiles(m.disk)

@@ -36,7 +36,7 @@ func TestChaosLeases(t *testing.T) {
 }
 
 func chaosLeases(t *testing.T, seed uint64) {
-	c := newCluster(t, 3)
+	c := newCluster(t, 3, 0)
 	(&workload{t: t, target: c}).settle()
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	stop := make(chan struct{})

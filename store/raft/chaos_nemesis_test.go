@@ -136,7 +136,21 @@ func breakConnections(c *cluster, rnd *rand.Rand) func() {
 
 // replaceMember takes a member out of the cluster and puts an empty one in its place.
 func replaceMember(c *cluster, rnd *rand.Rand) func() {
+	return replace(c, rnd.IntN(c.size()))
+}
+
+func replaceLearner(c *cluster, rnd *rand.Rand) func() { return replace(c, aLearner(c, rnd)) }
+
+// aLearner is one of those that began as learners.
+func aLearner(c *cluster, rnd *rand.Rand) int {
 	i := rnd.IntN(c.size())
+	for !c.members[i].learner {
+		i = (i + 1) % c.size()
+	}
+	return i
+}
+
+func replace(c *cluster, i int) func() {
 	m := c.members[i]
 	if !c.change(i, func(ctx context.Context, n *raft.Node) error { return n.RemoveMember(ctx, m.id) }) {
 		return func() {}
@@ -146,12 +160,19 @@ func replaceMember(c *cluster, rnd *rand.Rand) func() {
 		m.dir += "'"
 		c.open(i, nil)
 		joins := func(ctx context.Context, n *raft.Node) error {
-			return n.AddMember(ctx, raft.Member{ID: m.id, Address: m.id})
+			return n.AddMember(ctx, raft.Member{ID: m.id, Address: m.id, Learner: m.learner})
 		}
 		if !c.change(i, joins) {
 			c.t.Errorf("%s cannot be added again", m.id)
 		}
 	}
+}
+
+// promoteLearner gives a learner a vote. When it is replaced later, a learner comes in its place.
+func promoteLearner(c *cluster, rnd *rand.Rand) func() {
+	i := aLearner(c, rnd)
+	c.change(i, func(ctx context.Context, n *raft.Node) error { return n.PromoteMember(ctx, c.members[i].id) })
+	return func() {}
 }
 
 // change has a member other than i change the list of members; it tries for a while.

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -26,20 +27,34 @@ func TestChaos(t *testing.T) {
 	for run := range *chaosRuns {
 		for _, size := range []int{3, 5} {
 			t.Run(fmt.Sprintf("%d members, seed %d", size, seed+uint64(run)), func(t *testing.T) {
-				chaos(t, size, seed+uint64(run), faults)
+				chaos(t, newCluster(t, size, 0), seed+uint64(run), *chaosCalls, faults)
 			})
 		}
 	}
 }
 
-func chaos(t *testing.T, size int, seed uint64, choose []fault) {
-	c := newCluster(t, size)
+// TestChaosLearners has members that get everything and do not vote, which clients use like the others, and which
+// are promoted and replaced meanwhile.
+func TestChaosLearners(t *testing.T) {
+	seed := *chaosSeed
+	if seed == 0 {
+		seed = rand.Uint64() % 1_000_000
+	}
+	choose := append(slices.Clone(faults), fault{"promote a learner", promoteLearner}, fault{"replace a learner", replaceLearner})
+	for run := range *chaosRuns {
+		t.Run(fmt.Sprintf("seed %d", seed+uint64(run)), func(t *testing.T) {
+			chaos(t, newCluster(t, 3, 2), seed+uint64(run), *chaosCalls, choose)
+		})
+	}
+}
+
+func chaos(t *testing.T, c *cluster, seed uint64, calls int64, choose []fault) {
 	w := startWorkload(t, c, seed, 6, 3)
 	stop := make(chan struct{})
 	var nemesis sync.WaitGroup
 	var did map[string]int
 	nemesis.Go(func() { did = c.harm(rand.New(rand.NewPCG(seed, 0)), stop, choose) })
-	for deadline := time.Now().Add(2 * time.Minute); w.calls.Load() < *chaosCalls && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(2 * time.Minute); w.calls.Load() < calls && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	close(stop)
