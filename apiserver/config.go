@@ -78,7 +78,7 @@ type KubeletConfig struct {
 	// TLS holds the client certificate and the authorities that kubelets' certificates are
 	// checked against; nil verifies nothing and presents no certificate.
 	TLS *tls.Config
-	// Dial opens a connection to a kubelet; nil is a net.Dialer.
+	// Dial opens a connection to a kubelet, or for proxies to a pod; nil is a net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	discoveryv2 "k8s.io/api/apidiscovery/v2"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/version"
@@ -141,6 +142,9 @@ func (r *resource) subresources() []subresource {
 	}
 	if r.gvr == podsResource {
 		out = append(out, subresource{"log", r.GroupVersionKind, []string{verbGet}})
+	}
+	for _, c := range r.connections() {
+		out = append(out, subresource{c.name, corev1.SchemeGroupVersion.WithKind(c.kind), c.verbs})
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Subresources)) {
 		sub := r.Subresources[name]

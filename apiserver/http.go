@@ -38,7 +38,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.target = t
 	c.query = r.URL.Query()
 	verb := t.verbOf(r.Method, c.query)
-	if verb == verbWatch || t.ref.Subresource == "log" {
+	if t.longRunning(verb) {
 		c.resource(verb)
 		return
 	}
@@ -106,6 +106,12 @@ func (c *call) resource(verb string) {
 	rq.warn = c.warn
 	rq.agent = agentName(c.r.UserAgent())
 	c.rq = rq
+	if conn := c.connection(); conn != nil {
+		if err := c.connect(conn, verb); err != nil {
+			c.fail(err)
+		}
+		return
+	}
 	serve, ok := c.verbs()[verb]
 	if !ok || !c.fits(verb) {
 		c.fail(methodNotAllowed())

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"strings"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -39,10 +38,6 @@ func (c *call) create() error {
 }
 
 func (c *call) createSubresource(fieldValidation string) error {
-	switch c.target.ref.Subresource {
-	case "exec", "attach", "portforward", "proxy":
-		return c.notServedYet()
-	}
 	sub, ok := c.rq.res.Subresources[c.target.ref.Subresource]
 	if !ok || sub.Create == nil {
 		_, err := c.server.createSubresource(c.r.Context(), c.rq, nil)
@@ -62,14 +57,6 @@ func (c *call) createSubresource(fieldValidation string) error {
 		return nil
 	}
 	return c.object(http.StatusCreated, out, place{})
-}
-
-func (c *call) notServedYet() error {
-	sub := c.target.ref.Subresource
-	return &apierrors.StatusError{ErrStatus: metav1.Status{
-		Status: metav1.StatusFailure, Code: http.StatusNotImplemented, Reason: "NotImplemented",
-		Message: c.rq.res.Resource + "/" + sub + " is not supported by this server",
-	}}
 }
 
 func (c *call) update() error {

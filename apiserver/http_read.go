@@ -18,11 +18,8 @@ func (c *call) listOptions() (metav1.ListOptions, error) {
 }
 
 func (c *call) get() error {
-	switch c.target.ref.Subresource {
-	case "log":
+	if c.target.ref.Subresource == "log" {
 		return c.log()
-	case "exec", "attach", "portforward", "proxy":
-		return c.notServedYet()
 	}
 	if err := c.negotiated(); err != nil {
 		return err

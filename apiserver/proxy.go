@@ -1,0 +1,81 @@
+package apiserver
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// proxy passes the request on and streams what comes back, also on connections that are upgraded to SPDY
+// or WebSockets. Which of them, and which of their protocols, is for the client and the other side to
+// agree on: the answer to the upgrade goes back as it is, and clients that get none try the next.
+func (c *call) proxy(to *destination, conn *connection) error {
+	if c.needsSlash(to, conn) {
+		c.started = true
+		http.Redirect(c.w, c.r, c.r.URL.Path+"/", http.StatusMovedPermanently)
+		return nil
+	}
+	ctx, done := c.stopped()
+	defer done()
+	cfg := c.server.cfg.Kubelet
+	if !to.kubelet {
+		cfg.TLS = nil // the API server's certificate is for kubelets
+	}
+	transport := newKubeletTransport(cfg)
+	transport.ResponseHeaderTimeout = 0
+	defer transport.CloseIdleConnections()
+	var failed error
+	c.started = true
+	p := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL, r.Out.Host = &to.url, to.url.Host
+			r.SetXForwarded()
+			withoutCredentials(r.Out.Header)
+		},
+		Transport:      transport,
+		FlushInterval:  -1,
+		ModifyResponse: func(resp *http.Response) error { return c.localRedirect(resp, to) },
+		ErrorHandler:   func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
+	}
+	p.ServeHTTP(c.w, c.r.WithContext(ctx))
+	if failed == nil {
+		return nil
+	}
+	c.started = false
+	if to.kubelet {
+		return apierrors.NewInternalError(fmt.Errorf("error dialing backend: %w", failed))
+	}
+	return apierrors.NewServiceUnavailable(fmt.Sprintf("error trying to reach service: %v", failed))
+}
+
+// needsSlash tells that the client should ask for "proxy/" instead, so that relative links work.
+func (c *call) needsSlash(to *destination, conn *connection) bool {
+	isRead := c.r.Method == http.MethodGet || c.r.Method == http.MethodHead
+	return !conn.upgrade && isRead && to.url.Path == "/" && !strings.HasSuffix(c.r.URL.Path, "/") && !isUpgrade(c.r)
+}
+
+// withoutCredentials removes what is between the client and this server.
+func withoutCredentials(h http.Header) {
+	h.Del("Authorization")
+	for name := range h {
+		if strings.HasPrefix(name, "Impersonate-") {
+			h.Del(name)
+		}
+	}
+}
+
+// localRedirect makes a redirect to the same host one through this proxy.
+func (c *call) localRedirect(resp *http.Response, to *destination) error {
+	location, err := url.Parse(resp.Header.Get("Location"))
+	if err != nil || location.String() == "" || location.Host != "" && location.Host != to.url.Host || !strings.HasPrefix(location.Path, "/") {
+		return nil
+	}
+	prefix := strings.TrimSuffix(c.r.URL.EscapedPath(), strings.TrimPrefix(to.url.EscapedPath(), "/"))
+	location.Scheme, location.Host = "", ""
+	resp.Header.Set("Location", strings.TrimSuffix(prefix, "/")+location.String())
+	return nil
+}
