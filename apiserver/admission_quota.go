@@ -58,11 +58,15 @@ func (s *Server) resourceQuota(ctx context.Context, r *AdmissionRequest) error {
 		if err != nil {
 			return internalError(err)
 		}
-		key := res.key(q.Namespace, q.Name)
+		key := quotaKey(q)
 		r.guards = append(r.guards, guard{key, m.revision})
 		r.writes = append(r.writes, store.OpPut(key, value))
 	}
 	return nil
+}
+
+func quotaKey(q *corev1.ResourceQuota) string {
+	return keyRoot + "core/resourcequotas/" + q.Namespace + "/" + q.Name
 }
 
 // charges tells whether a write may change what quotas count.
@@ -100,8 +104,16 @@ type matchedQuota struct {
 func (c *charge) match(q *corev1.ResourceQuota, revision int64) error {
 	names := quota.Matching(c.r.Ref.GroupResource(), q.Status.Hard)
 	in, err := quota.InScope(q, c.r.Object)
-	if err != nil || !in || len(names) == 0 {
+	if err != nil || !in {
 		return err
+	}
+	if len(names) == 0 {
+		if len(quota.Matching(c.r.Ref.GroupResource(), q.Spec.Hard)) > 0 {
+			// It begins to be charged with the next write of its status, which must not fall between
+			// this decision and the commit.
+			c.r.guards = append(c.r.guards, guard{quotaKey(q), revision})
+		}
+		return nil
 	}
 	if pod, ok := c.r.Object.(*corev1.Pod); ok {
 		if missing := quota.Missing(pod, names); len(missing) > 0 {

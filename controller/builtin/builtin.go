@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/inboard/inboard/controller/nodelifecycle"
 	"github.com/inboard/inboard/controller/podgc"
 	"github.com/inboard/inboard/controller/replicaset"
+	"github.com/inboard/inboard/controller/resourcequota"
 	"github.com/inboard/inboard/controller/serviceaccount"
 	"github.com/inboard/inboard/controller/tainteviction"
 )
@@ -29,6 +31,8 @@ type Config struct {
 	Resources []controller.Resource
 	// Discover tells, each time a namespace is deleted, what it may hold; nil is Resources.
 	Discover controller.Resources
+	// QuotaResync is how often ResourceQuotas are counted anew; see resourcequota.Config.
+	QuotaResync time.Duration
 	// RootCA is the PEM certificate that signs the API server's, for the ConfigMap
 	// kube-root-ca.crt of each namespace; empty writes none.
 	RootCA []byte
@@ -62,6 +66,7 @@ func New(cfg Config) (*controller.Group, error) {
 		nodelifecycle.Add(g, nodelifecycle.Config{}),
 		tainteviction.Add(g, tainteviction.Config{}),
 		podgc.Add(g, podgc.Config{}),
+		resourcequota.Add(g, resourcequota.Config{Resources: cfg.Discover, Resync: cfg.QuotaResync}),
 	)
 	if _, unknown := cfg.Client.ResourceFor(&rbacv1.ClusterRole{}); unknown == nil && err == nil { // a server may be without them
 		err = clusterroleaggregation.Add(g, clusterroleaggregation.Config{})
