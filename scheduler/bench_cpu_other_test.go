@@ -2,6 +2,6 @@
 
 package scheduler
 
-import "testing"
+import "time"
 
-func cpuTime(*testing.B) (report func()) { return func() {} }
+func ProcessorTime() time.Duration { return 0 }

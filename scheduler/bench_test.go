@@ -115,3 +115,9 @@ func BenchmarkWhatIf(b *testing.B) {
 		}
 	})
 }
+
+// cpuTime starts a clock of the processor time. The function returned reports it per iteration.
+func cpuTime(b *testing.B) (report func()) {
+	from := ProcessorTime()
+	return func() { b.ReportMetric(float64(ProcessorTime()-from)/float64(b.N), "cpu-ns/op") }
+}
