@@ -129,7 +129,7 @@ func claimsOn(nominated []*PodInfo, pod *PodInfo) (out []*PodInfo) {
 // askForClaims asks the filters about a node that they accept once more, with the pods in place that wait
 // for room there. Both must be right: they may come, or may go elsewhere.
 func (r *run) askForClaims(n *NodeInfo) (nodeRefusal, error) {
-	claims := r.claims(n.Node.Name)
+	claims := r.claims(n.name)
 	if len(claims) == 0 {
 		return nodeRefusal{}, nil
 	}
