@@ -51,11 +51,12 @@ test-etcd: setup-test
 	cd internal/compare && GOFLAGS= go build -o ../../bin/kubernetes/ ./cmd/kube-apiserver
 	cd internal/compare/etcd && GOFLAGS= go test -timeout 30m ./... -args -kubernetes $(CURDIR)/bin/kubernetes
 
-## test-store: the store's heavy tests: long chaos, 200 rounds of kill -9, loss of power
+## test-store: the store's heavy tests: long chaos, 200 rounds of kill -9, loss of power, clocks that jump
 test-store:
 	go test ./store/storetest -timeout 15m -rapid.checks 20000
 	go test ./store/raft -race -timeout 120m -v -run 'Chaos|Crash|Pause|PowerLoss|Torn|FullDisk' \
 		-args -chaos-runs 20 -chaos-calls 5000 -crash-rounds 200 -pause-rounds 50 -power-rounds 200
+	go test ./store/raft -timeout 60m -run TestClockJumps -args -clock-jumps
 
 ## bench: the figures of the DESIGN.md files
 bench: setup-test
