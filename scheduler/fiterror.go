@@ -26,6 +26,9 @@ type FitError struct {
 	Absent *Status
 	// PostFilter is what the PostFilter plugins said, such as that preemption would not help.
 	PostFilter string
+
+	// counted stands in for Nodes when nobody looks at those.
+	counted []countedRefusal
 }
 
 // Verdict is one refusal.
@@ -54,6 +57,11 @@ func (e *FitError) Reasons() []Reason {
 			}
 		}
 	}
+	looked := len(e.Nodes)
+	for i := range e.counted {
+		add(e.counted[i].status, e.counted[i].nodes)
+		looked += e.counted[i].nodes
+	}
 	var last *Status
 	run := 0
 	for i := range e.Nodes {
@@ -64,7 +72,7 @@ func (e *FitError) Reasons() []Reason {
 		run++
 	}
 	add(last, run)
-	add(e.Absent, e.NumAllNodes-len(e.Nodes))
+	add(e.Absent, e.NumAllNodes-looked)
 	out := make([]Reason, 0, len(count))
 	for text, n := range count {
 		out = append(out, Reason{text, n})
@@ -103,6 +111,9 @@ func (e *FitError) Plugins() []string {
 	seen := map[string]bool{}
 	if e.PreFilter != nil {
 		seen[e.PreFilter.Plugin] = true
+	}
+	for i := range e.counted {
+		seen[e.counted[i].plugin] = true
 	}
 	last := ""
 	for i := range e.Nodes {

@@ -127,7 +127,7 @@ func (l *loop) placeNext() bool {
 		l.queue.remove(p.Pod.Key)
 		return true
 	}
-	pl, err := profile.place(Cycle{Pod: p.Pod, Snapshot: &l.edit.s, Handle: l.handle, Random: l.random}, true)
+	pl, err := profile.place(Cycle{Pod: p.Pod, Snapshot: &l.edit.s, Handle: l.handle, Random: l.random, brief: profile.brief}, true)
 	if err != nil {
 		l.unplaced(p, err, pl.room)
 		return true

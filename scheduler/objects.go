@@ -14,6 +14,8 @@ import (
 // kindTable holds the objects of one kind. Like everything in a snapshot it is persistent.
 type kindTable struct {
 	kind reflect.Type
+	// version is another one after each change, of all snapshots of the program.
+	version uint64
 	// all has the objects by namespace and name; groups has them once more, by groupOf.
 	all    table[client.Object]
 	groups table[table[client.Object]]
@@ -118,11 +120,13 @@ func (b *Builder) ownKind(t reflect.Type) *kindTable {
 	if b.kindsOf != b.e {
 		b.s.kinds, b.kindsOf = slices.Clone(b.s.kinds), b.e
 	}
-	if k := b.s.kind(t); k != nil {
-		return k
+	k := b.s.kind(t)
+	if k == nil {
+		b.s.kinds = append(b.s.kinds, kindTable{kind: t})
+		k = &b.s.kinds[len(b.s.kinds)-1]
 	}
-	b.s.kinds = append(b.s.kinds, kindTable{kind: t})
-	return &b.s.kinds[len(b.s.kinds)-1]
+	k.version = versions.Add(1)
+	return k
 }
 
 // hasAny tells whether there is any object of a kind.

@@ -200,6 +200,8 @@ type Cycle struct {
 
 	// run is the placement under way, for PostFilter.
 	run *run
+	// brief tells that nobody looks at the single nodes of the FitError.
+	brief bool
 	// binding is what VolumeBinding's PreFilter found out, for its PreScore.
 	binding *bindingState
 }

@@ -53,6 +53,7 @@ func (pl DefaultPreemption) PostFilter(c *Cycle, fit *FitError) (PostFilterResul
 		return PostFilterResult{}, preemptsNow
 	}
 	p := preemption{r: c.run, local: c.run.local(), hasBudgets: hasAny[*policyv1.PodDisruptionBudget](c.Snapshot)}
+	p.memory = c.run.triesOf(p.local)
 	nodes := p.potentialNodes(fit)
 	failed := FitError{NumAllNodes: c.Snapshot.Len(), Absent: notHelpful}
 	if err := p.search(nodes, pl.candidates(len(nodes)), &failed); err != nil {
@@ -63,7 +64,7 @@ func (pl DefaultPreemption) PostFilter(c *Cycle, fit *FitError) (PostFilterResul
 	}
 	node := p.best.node.Node.Name
 	return PostFilterResult{
-		Nominate: node, Victims: slices.Clone(p.best.victims),
+		Nominate: node, Victims: p.best.victims,
 		Message: fmt.Sprintf(preemptionPrefix+"found a potential placement for pod on node %s, preempting %d victims", node, len(p.best.victims)),
 	}, nil
 }
@@ -127,10 +128,11 @@ type preemption struct {
 	local      bool
 	hasBudgets bool
 	budgets    map[string][]budget
-	// best is the best candidate so far; trial the one that is being looked at.
-	best, trial candidate
-	// lower, violating and others are memory for each node's victims-to-be.
-	lower, violating, others []*PodInfo
+	// memory has what earlier searches have come to, or is nil.
+	memory *tries
+	best   candidate
+	// victims, lower, violating and others are memory for each node's victims-to-be.
+	victims, lower, violating, others []*PodInfo
 }
 
 // candidate is a node on which the pod fits without the victims, which are ordered by importance.
@@ -138,52 +140,61 @@ type candidate struct {
 	node       *NodeInfo
 	victims    []*PodInfo
 	violations int
-	// sum is that of the priorities, each raised above zero, earliest the start of the first victim
-	// of the highest priority.
+	// highest is the highest priority, sum that of all, each raised above zero, earliest the start of
+	// the first victim of the highest priority.
+	highest  int32
 	sum      int64
 	earliest int64
 }
 
-// potentialNodes are those on which an eviction may help.
-func (p *preemption) potentialNodes(fit *FitError) []*NodeInfo {
-	var out []*NodeInfo
+// potentialNodes are the places of those on which an eviction may help.
+func (p *preemption) potentialNodes(fit *FitError) []int32 {
+	out := p.r.potential[:0]
 	switch {
 	case fit.PreFilter == nil:
-		for i := range p.r.refusals {
-			if x := p.r.refusals[i]; p.r.said(x).status.Code == Unschedulable {
-				out = append(out, p.r.Snapshot.nodes.at(int(x.place)))
+		for _, x := range p.r.refusals {
+			if p.r.said(x).status.Code == Unschedulable {
+				out = append(out, x.place)
 			}
 		}
 	case fit.PreFilter.Status.Code == Unschedulable:
-		out = slices.Collect(p.r.Snapshot.Nodes())
+		for i := range p.r.Snapshot.nodes.n {
+			out = append(out, int32(i))
+		}
 	}
+	p.r.potential = out
 	return out
 }
 
 // search looks for candidates from a random node on, until it has found enough and one of them violates
 // no budget. Failed gets the verdicts of the nodes that are none.
-func (p *preemption) search(nodes []*NodeInfo, enough int, failed *FitError) error {
+func (p *preemption) search(nodes []int32, enough int, failed *FitError) error {
 	first, found, clean := 0, 0, false
 	if p.r.Random != nil && len(nodes) > 0 {
 		first = p.r.Random.IntN(len(nodes))
 	}
 	for i := range nodes {
-		n := nodes[(first+i)%len(nodes)]
-		status := p.try(n)
+		at := first + i
+		if at >= len(nodes) {
+			at -= len(nodes)
+		}
+		n := p.r.Snapshot.nodes.at(int(nodes[at]))
+		c, status := p.outcome(n)
 		if status != nil {
 			if status.Code == Error {
 				return status.cause()
 			}
-			failed.Nodes = append(failed.Nodes, Verdict{Node: n.Node.Name, Status: status})
+			failed.Nodes = append(failed.Nodes, Verdict{Node: n.name, Status: status})
 			continue
 		}
-		if len(p.trial.victims) == 0 {
+		if len(c.victims) == 0 {
 			continue // it fits, after all: there is nothing to evict
 		}
 		found++
-		clean = clean || p.trial.violations == 0
-		if p.weigh(n); p.best.node == nil || p.trial.better(&p.best) {
-			p.best, p.trial = p.trial, p.best
+		clean = clean || c.violations == 0
+		if p.best.node == nil || c.better(&p.best) {
+			p.best = *c
+			p.best.victims = slices.Clone(c.victims)
 		}
 		if clean && found >= enough {
 			break
@@ -192,39 +203,54 @@ func (p *preemption) search(nodes []*NodeInfo, enough int, failed *FitError) err
 	return nil
 }
 
-// try finds the fewest and least important victims on a node, and leaves them in p.trial.
-func (p *preemption) try(n *NodeInfo) *Status {
-	p.trial.victims, p.trial.violations = p.trial.victims[:0], 0
-	p.lower = p.lower[:0]
+// outcome is try by what is remembered about the node. The victims are good until the next call.
+func (p *preemption) outcome(n *NodeInfo) (*candidate, *Status) {
+	claims := p.r.claims(n.name)
+	if p.memory == nil || len(claims) > 0 {
+		c, status := p.try(n, claims)
+		return &c, status
+	}
+	t := &p.memory.nodes[n.place]
+	if t.node != n {
+		t.candidate, t.status = p.try(n, nil)
+		t.node, t.victims = n, slices.Clone(t.victims)
+	}
+	return &t.candidate, t.status
+}
+
+// try finds the fewest and least important victims on a node.
+func (p *preemption) try(n *NodeInfo, claims []*PodInfo) (candidate, *Status) {
+	p.lower, p.victims = p.lower[:0], p.victims[:0]
 	for _, q := range n.Pods {
 		if q.Priority < p.r.Pod.Priority {
 			p.lower = append(p.lower, q)
 		}
 	}
 	if len(p.lower) == 0 {
-		return noVictims
+		return candidate{node: n}, noVictims
 	}
-	room := p.clear(n)
+	room := p.clear(n, claims)
 	if status := room.refuse(); status != nil {
-		return status
+		return candidate{node: n}, status
 	}
 	slices.SortStableFunc(p.lower, byImportance)
 	p.splitByBudget()
+	violations := 0
 	for _, q := range p.violating {
 		if !room.reprieve(q) {
-			p.trial.victims = append(p.trial.victims, q)
-			p.trial.violations++
+			p.victims = append(p.victims, q)
+			violations++
 		}
 	}
 	for _, q := range p.others {
 		if !room.reprieve(q) {
-			p.trial.victims = append(p.trial.victims, q)
+			p.victims = append(p.victims, q)
 		}
 	}
 	if len(p.violating) > 0 && len(p.others) > 0 {
-		slices.SortStableFunc(p.trial.victims, byImportance)
+		slices.SortStableFunc(p.victims, byImportance)
 	}
-	return nil
+	return weigh(n, p.victims, violations), nil
 }
 
 // byImportance orders pods by falling priority and, of the same priority, those that started first come
@@ -241,26 +267,33 @@ func startOf(p *PodInfo) int64 {
 }
 
 // weigh adds up what candidates are compared by.
-func (p *preemption) weigh(n *NodeInfo) {
-	c := &p.trial
-	c.node, c.sum, c.earliest = n, 0, math.MaxInt64
-	for _, v := range c.victims {
+func weigh(n *NodeInfo, victims []*PodInfo, violations int) candidate {
+	c := candidate{node: n, victims: victims, violations: violations, earliest: math.MaxInt64}
+	if len(victims) > 0 {
+		c.highest = victims[0].Priority
+	}
+	for _, v := range victims {
 		c.sum += int64(v.Priority) + math.MaxInt32 + 1
-		if v.Priority == c.victims[0].Priority {
+		if v.Priority == c.highest {
 			c.earliest = min(c.earliest, startOf(v))
 		}
 	}
+	return c
 }
 
 // better tells whether a candidate does less harm than another one.
 func (c *candidate) better(o *candidate) bool {
-	return cmp.Or(
-		cmp.Compare(c.violations, o.violations),
-		cmp.Compare(c.victims[0].Priority, o.victims[0].Priority),
-		cmp.Compare(c.sum, o.sum),
-		cmp.Compare(len(c.victims), len(o.victims)),
-		cmp.Compare(o.earliest, c.earliest),
-	) < 0
+	switch {
+	case c.violations != o.violations:
+		return c.violations < o.violations
+	case c.highest != o.highest:
+		return c.highest < o.highest
+	case c.sum != o.sum:
+		return c.sum < o.sum
+	case len(c.victims) != len(o.victims):
+		return len(c.victims) < len(o.victims)
+	}
+	return c.earliest > o.earliest
 }
 
 // clearing is a node without the pods of lower priority, to which they come back one by one.
@@ -271,8 +304,7 @@ type clearing interface {
 	reprieve(q *PodInfo) bool
 }
 
-func (p *preemption) clear(n *NodeInfo) clearing {
-	claims := p.r.claims(n.Node.Name)
+func (p *preemption) clear(n *NodeInfo, claims []*PodInfo) clearing {
 	if p.local && !slices.ContainsFunc(claims, (*PodInfo).avoidsPods) {
 		d := p.r.draft.copyOf(n, false)
 		for _, q := range n.Pods {

@@ -26,7 +26,8 @@ func BenchmarkPreempt(b *testing.B) {
 				}
 				i++
 				pod := priorityPod(fmt.Sprintf("high-%d", i), 100, "3")
-				_, room, err := p.PlaceOrPreempt(s, pod, random)
+				pl, err := p.place(Cycle{Pod: pod, Snapshot: s, Random: random, brief: true}, true) // as the loop does
+				room := pl.room
 				if room.Nominate == "" {
 					b.Fatal(err)
 				}

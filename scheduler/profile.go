@@ -44,7 +44,9 @@ type Profile struct {
 	watches     []client.Object
 	plugins     map[string]Plugin
 	percentage  int
-	scratch     sync.Pool
+	// brief tells that no PostFilterPlugin looks at the single nodes of a FitError.
+	brief   bool
+	scratch sync.Pool
 }
 
 // stage is a plugin at one extension point; slot is its place in the states of a cycle.
@@ -94,6 +96,10 @@ func NewProfile(cfg ProfileConfig) (*Profile, error) {
 		p.add(i, w)
 	}
 	p.addMissing(len(plugins))
+	p.brief = !slices.ContainsFunc(p.postFilters, func(st stage[PostFilterPlugin]) bool {
+		_, ours := st.plugin.(DefaultPreemption)
+		return !ours
+	})
 	slots := len(p.plugins)
 	p.scratch.New = func() any { return &scratch{states: make([]any, slots), skip: make([]bool, slots)} }
 	return p, nil

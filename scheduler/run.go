@@ -22,6 +22,7 @@ type scratch struct {
 	// trailing are the filters of the run that come after the leading ones.
 	trailing []stage[FilterPlugin]
 	draft    draft
+	scratchTries
 }
 
 func (x *scratch) clear() {
@@ -72,11 +73,7 @@ func (r *run) place() (Assignment, error) {
 	a := Assignment{EvaluatedNodes: len(r.feasible) + len(r.refusals), FeasibleNodes: len(r.feasible)}
 	switch len(r.feasible) {
 	case 0:
-		fit.Nodes = make([]Verdict, len(r.refusals))
-		for i, x := range r.refusals {
-			said := r.said(x)
-			fit.Nodes[i] = Verdict{Node: r.Snapshot.nodes.at(int(x.place)).name, Plugin: said.plugin, Status: said.status}
-		}
+		r.explain(fit)
 		return Assignment{}, fit
 	case 1:
 		a.Node = r.feasible[0].Node.Name
@@ -88,6 +85,41 @@ func (r *run) place() (Assignment, error) {
 	best := r.best()
 	a.Node, a.Score = r.feasible[best].Node.Name, r.totals[best]
 	return a, nil
+}
+
+// explain tells the refusals: by node or, if nobody looks at single nodes, by what was said.
+func (r *run) explain(fit *FitError) {
+	if r.Cycle.brief {
+		fit.counted = r.countRefusals()
+		return
+	}
+	fit.Nodes = make([]Verdict, len(r.refusals))
+	for i, x := range r.refusals {
+		said := r.said(x)
+		fit.Nodes[i] = Verdict{Node: r.Snapshot.nodes.at(int(x.place)).name, Plugin: said.plugin, Status: said.status}
+	}
+}
+
+// countedRefusal is what was said of a number of nodes.
+type countedRefusal struct {
+	nodeRefusal
+	nodes int
+}
+
+func (r *run) countRefusals() []countedRefusal {
+	remembered := len(r.memory.refusals)
+	out := make([]countedRefusal, remembered+len(r.told))
+	for _, x := range r.refusals {
+		i := int(x.said)
+		if i < 0 {
+			i = remembered - 1 - i
+		}
+		out[i].nodes++
+		if out[i].nodes == 1 {
+			out[i].nodeRefusal = r.said(x)
+		}
+	}
+	return slices.DeleteFunc(out, func(c countedRefusal) bool { return c.nodes == 0 })
 }
 
 // takeNominated returns the node where room was made for the pod, if the pod fits there. That is looked at first:
