@@ -14,6 +14,7 @@ import (
 	"github.com/inboard/inboard/apiserver/kinds/coordination"
 	"github.com/inboard/inboard/apiserver/kinds/core"
 	"github.com/inboard/inboard/apiserver/kinds/discovery"
+	"github.com/inboard/inboard/apiserver/kinds/flowcontrol"
 	"github.com/inboard/inboard/apiserver/kinds/networking"
 	"github.com/inboard/inboard/apiserver/kinds/node"
 	"github.com/inboard/inboard/apiserver/kinds/policy"
@@ -34,6 +35,7 @@ func All() []apiserver.Kind {
 		batch.Kinds(),
 		coordination.Kinds(),
 		discovery.Kinds(),
+		flowcontrol.Kinds(),
 		networking.Kinds(),
 		node.Kinds(),
 		policy.Kinds(),

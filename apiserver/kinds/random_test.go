@@ -119,7 +119,7 @@ func TestRows(t *testing.T) {
 			t.Errorf("%s: an empty object: %v", k.Kind, errs)
 		}
 	}
-	if len(seen) != 48 {
+	if len(seen) != 52 {
 		t.Errorf("%d kinds", len(seen))
 	}
 }

@@ -1,5 +1,5 @@
-// Package networking has the rows of the kinds of networking.k8s.io/v1: Ingress, IngressClass and
-// NetworkPolicy.
+// Package networking has the rows of the kinds of networking.k8s.io/v1: Ingress, IngressClass,
+// NetworkPolicy, IPAddress and ServiceCIDR.
 package networking
 
 import (
@@ -22,7 +22,7 @@ import (
 
 // Kinds returns the rows of all kinds of the group. The slice is the caller's own.
 func Kinds() []apiserver.Kind {
-	return []apiserver.Kind{IngressClass(), Ingress(), NetworkPolicy()}
+	return []apiserver.Kind{IngressClass(), Ingress(), NetworkPolicy(), IPAddress(), ServiceCIDR()}
 }
 
 var specPath = field.NewPath("spec")

@@ -12,6 +12,7 @@ import (
 	_ "k8s.io/kubernetes/pkg/apis/core/install"
 	_ "k8s.io/kubernetes/pkg/apis/discovery/install"
 	_ "k8s.io/kubernetes/pkg/apis/events/install"
+	_ "k8s.io/kubernetes/pkg/apis/flowcontrol/install"
 	_ "k8s.io/kubernetes/pkg/apis/networking/install"
 	_ "k8s.io/kubernetes/pkg/apis/node/install"
 	_ "k8s.io/kubernetes/pkg/apis/policy/install"
@@ -43,9 +44,13 @@ import (
 	"k8s.io/kubernetes/pkg/registry/core/service"
 	"k8s.io/kubernetes/pkg/registry/core/serviceaccount"
 	"k8s.io/kubernetes/pkg/registry/discovery/endpointslice"
+	"k8s.io/kubernetes/pkg/registry/flowcontrol/flowschema"
+	"k8s.io/kubernetes/pkg/registry/flowcontrol/prioritylevelconfiguration"
 	"k8s.io/kubernetes/pkg/registry/networking/ingress"
 	"k8s.io/kubernetes/pkg/registry/networking/ingressclass"
+	"k8s.io/kubernetes/pkg/registry/networking/ipaddress"
 	"k8s.io/kubernetes/pkg/registry/networking/networkpolicy"
+	"k8s.io/kubernetes/pkg/registry/networking/servicecidr"
 	"k8s.io/kubernetes/pkg/registry/node/runtimeclass"
 	"k8s.io/kubernetes/pkg/registry/policy/poddisruptionbudget"
 	"k8s.io/kubernetes/pkg/registry/rbac/clusterrole"
@@ -79,7 +84,9 @@ var strategies = map[string]strategy{
 	"VolumeAttributesClass": volumeattributesclass.Strategy,
 	"Role":                  role.Strategy, "ClusterRole": clusterrole.Strategy, "RoleBinding": rolebinding.Strategy,
 	"ClusterRoleBinding": clusterrolebinding.Strategy,
-	"Job":                job.Strategy, "CronJob": cronjob.Strategy,
+	"FlowSchema":         flowschema.Strategy, "PriorityLevelConfiguration": prioritylevelconfiguration.Strategy,
+	"IPAddress": ipaddress.Strategy, "ServiceCIDR": servicecidr.Strategy,
+	"Job": job.Strategy, "CronJob": cronjob.Strategy,
 	"LimitRange": limitrange.Strategy, "PodTemplate": podtemplate.Strategy,
 	"ReplicationController": replicationcontroller.Strategy, "ResourceQuota": resourcequota.Strategy,
 	"Ingress": ingress.Strategy, "IngressClass": ingressclass.Strategy, "NetworkPolicy": networkpolicy.Strategy,
@@ -93,7 +100,9 @@ var statusStrategies = map[string]rest.RESTUpdateStrategy{
 	"PersistentVolume": persistentvolume.StatusStrategy, "PersistentVolumeClaim": persistentvolumeclaim.StatusStrategy,
 	"PodDisruptionBudget": poddisruptionbudget.StatusStrategy, "CSINode": csinode.StatusStrategy,
 	"VolumeAttachment": volumeattachment.StatusStrategy,
-	"Job":              job.StatusStrategy, "CronJob": cronjob.StatusStrategy,
+	"FlowSchema":       flowschema.StatusStrategy, "PriorityLevelConfiguration": prioritylevelconfiguration.StatusStrategy,
+	"ServiceCIDR": servicecidr.StatusStrategy,
+	"Job":         job.StatusStrategy, "CronJob": cronjob.StatusStrategy,
 	"ReplicationController": replicationcontroller.StatusStrategy, "ResourceQuota": resourcequota.StatusStrategy,
 	"Ingress": ingress.StatusStrategy, "HorizontalPodAutoscaler": horizontalpodautoscaler.StatusStrategy,
 	"StatefulSet": statefulset.StatusStrategy, "DaemonSet": daemonset.StatusStrategy,
