@@ -122,7 +122,13 @@ func (s *Server) serviceAccount(ctx context.Context, r *AdmissionRequest) error 
 	if len(pod.Spec.ImagePullSecrets) == 0 {
 		pod.Spec.ImagePullSecrets = slices.Clone(sa.ImagePullSecrets)
 	}
-	return mountableSecrets(sa, pod)
+	if err := mountableSecrets(sa, pod); err != nil {
+		return err
+	}
+	if s.cfg.Authentication.ServiceAccounts != nil {
+		mountToken(sa, pod)
+	}
+	return nil
 }
 
 // tolerationSeconds is how long pods stay on a node that is not ready or can't be reached.

@@ -33,8 +33,9 @@ type Config struct {
 	Authorizer Authorizer
 	// Authentication tells who sends a request over HTTP; see AuthenticationConfig.
 	Authentication AuthenticationConfig
-	// RequireServiceAccounts refuses pods whose service account does not exist. It needs a
-	// controller that makes each namespace's account "default".
+	// RequireServiceAccounts refuses pods whose service account does not exist, and with
+	// Authentication.ServiceAccounts mounts a token into those whose does. It needs a controller that makes
+	// each namespace's account "default" and ConfigMap "kube-root-ca.crt".
 	RequireServiceAccounts bool
 
 	// ServiceCIDR is the range that cluster IPs come from, 10.96.0.0/16 by default.

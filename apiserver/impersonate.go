@@ -5,9 +5,11 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
@@ -41,12 +43,36 @@ func (s *Server) impersonate(r *http.Request, id *Identity) (*Identity, error) {
 	if err := s.mayImpersonate(r.Context(), id, as); err != nil {
 		return nil, err
 	}
-	if as.User != anonymous {
-		as.Groups = append(as.Groups, groupAuthenticated)
-	} else {
-		as.Groups = append(as.Groups, groupUnauthenticated)
-	}
+	as.Groups = impersonatedGroups(as)
 	return as, nil
+}
+
+// impersonatedGroups adds the groups that who is impersonated has in any case.
+func impersonatedGroups(as *Identity) []string {
+	groups := as.Groups
+	if namespace, _, ok := serviceAccountOf(as.User); ok && len(groups) == 0 {
+		groups = []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace}
+	}
+	switch {
+	case slices.Contains(groups, groupUnauthenticated):
+		return groups
+	case as.User == anonymous:
+		return append(groups, groupUnauthenticated)
+	case slices.Contains(groups, groupAuthenticated):
+		return groups
+	}
+	return append(groups, groupAuthenticated)
+}
+
+// serviceAccountOf takes the user name of a service account apart.
+func serviceAccountOf(user string) (namespace, name string, ok bool) {
+	rest, ok := strings.CutPrefix(user, "system:serviceaccount:")
+	if !ok {
+		return "", "", false
+	}
+	namespace, name, ok = strings.Cut(rest, ":")
+	return namespace, name, ok && len(validation.ValidateNamespaceName(namespace, false)) == 0 &&
+		len(validation.ValidateServiceAccountName(name, false)) == 0
 }
 
 // extraKey undoes the percent-encoding of keys in header names.
@@ -60,8 +86,7 @@ func extraKey(name string) string {
 
 func (s *Server) mayImpersonate(ctx context.Context, id, as *Identity) error {
 	checks := []Attributes{{Resource: "users", Name: as.User}}
-	if rest, ok := strings.CutPrefix(as.User, "system:serviceaccount:"); ok {
-		namespace, name, _ := strings.Cut(rest, ":")
+	if namespace, name, ok := serviceAccountOf(as.User); ok {
 		checks[0] = Attributes{Resource: "serviceaccounts", Namespace: namespace, Name: name}
 	}
 	for _, g := range as.Groups {

@@ -17,6 +17,9 @@ import (
 type GroupConfig struct {
 	// Client is what the group watches with and writes events with.
 	Client client.Interface
+	// ClientFor returns the client that a controller reads and writes single objects with, by the name of
+	// its service account in Kubernetes, such as "deployment-controller"; nil is Client for all.
+	ClientFor func(controller string) client.Interface
 	// Logger nil discards.
 	Logger *slog.Logger
 }
@@ -61,6 +64,14 @@ func NewGroup(cfg GroupConfig) (*Group, error) {
 
 // Client returns the client of the group.
 func (g *Group) Client() client.Interface { return g.cfg.Client }
+
+// ClientFor returns the client of a controller, see GroupConfig.ClientFor.
+func (g *Group) ClientFor(controller string) client.Interface {
+	if g.cfg.ClientFor == nil {
+		return g.cfg.Client
+	}
+	return g.cfg.ClientFor(controller)
+}
 
 // Add adds a controller. Names are unique within a group. The error tells what is wrong with cfg.
 func (g *Group) Add(cfg Config) (*Controller, error) {

@@ -21,16 +21,23 @@ import (
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 
 	"github.com/inboard/inboard/apiserver"
+	"github.com/inboard/inboard/apiserver/client"
 )
 
 // Config describes an Authorizer.
 type Config struct {
 	// Store is the API server's; it has no default.
 	Store apiserver.Store
+	// Policy are roles and bindings that Bootstrap makes and mends besides those of DefaultPolicy: what the
+	// program's own components need.
+	Policy []client.Object
 }
 
 // Authorizer decides by the roles and bindings in a store. Make it with New. It is safe for concurrent use.
-type Authorizer struct{ index *index }
+type Authorizer struct {
+	index  *index
+	policy []client.Object
+}
 
 var (
 	_ apiserver.Policy     = (*Authorizer)(nil)
@@ -47,7 +54,7 @@ func New(cfg Config) (*Authorizer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rbac: %w", err)
 	}
-	return &Authorizer{index: ix}, nil
+	return &Authorizer{index: ix, policy: cfg.Policy}, nil
 }
 
 // Close gives up the cursor. What is asked afterwards is an error.

@@ -19,7 +19,7 @@ import (
 // kube-apiserver does when it starts. What has the annotation rbac.authorization.kubernetes.io/autoupdate=false
 // is left alone. c must be allowed everything.
 func (a *Authorizer) Bootstrap(ctx context.Context, c client.Interface) error {
-	for _, want := range DefaultPolicy() {
+	for _, want := range append(DefaultPolicy(), a.policy...) {
 		var err error
 		switch want := want.(type) {
 		case *rbacv1.ClusterRole:

@@ -27,6 +27,8 @@ import (
 // Config describes the set of controllers.
 type Config struct {
 	Client client.Interface
+	// ClientFor returns the client of one controller, see controller.GroupConfig; nil is Client for all.
+	ClientFor func(controller string) client.Interface
 	// Resources are what the garbage collector watches; nil is the built-in kinds.
 	Resources []controller.Resource
 	// Discover tells, each time a namespace is deleted, what it may hold; nil is Resources.
@@ -52,7 +54,7 @@ func New(cfg Config) (*controller.Group, error) {
 	if cfg.Discover == nil {
 		cfg.Discover = controller.Known(cfg.Resources...)
 	}
-	g, err := controller.NewGroup(controller.GroupConfig{Client: cfg.Client, Logger: cfg.Logger})
+	g, err := controller.NewGroup(controller.GroupConfig{Client: cfg.Client, ClientFor: cfg.ClientFor, Logger: cfg.Logger})
 	if err != nil {
 		return nil, fmt.Errorf("builtin: %w", err)
 	}

@@ -44,7 +44,7 @@ func New(cfg Config) (*controller.Group, error) {
 
 // Add adds the controller to a group.
 func Add(g *controller.Group, cfg Config) error {
-	r := &reconciler{client: g.Client()}
+	r := &reconciler{client: g.ClientFor("clusterrole-aggregation-controller")}
 	var err error
 	if r.roles, err = controller.ViewOf[*rbacv1.ClusterRole](g); err != nil {
 		return fmt.Errorf("clusterroleaggregation: %w", err)

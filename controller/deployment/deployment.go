@@ -51,9 +51,9 @@ func New(cfg Config) (*controller.Group, error) {
 // Add adds the controller to a group.
 func Add(g *controller.Group, cfg Config) error {
 	r := &reconciler{
-		client:  g.Client(),
-		typed:   client.For[*appsv1.Deployment](g.Client()),
-		setType: client.For[*appsv1.ReplicaSet](g.Client()),
+		client:  g.ClientFor("deployment-controller"),
+		typed:   client.For[*appsv1.Deployment](g.ClientFor("deployment-controller")),
+		setType: client.For[*appsv1.ReplicaSet](g.ClientFor("deployment-controller")),
 	}
 	var errs [4]error
 	r.deployments, errs[0] = controller.ViewOf[*appsv1.Deployment](g)

@@ -65,7 +65,7 @@ func Add(g *controller.Group, cfg Config) error {
 	if cfg.MaxEndpoints < 0 || cfg.MaxEndpoints > 1000 {
 		return fmt.Errorf("endpointslice: Config.MaxEndpoints is %d; it must be from 1 to 1000", cfg.MaxEndpoints)
 	}
-	r := &reconciler{client: g.Client(), typed: client.For[*discoveryv1.EndpointSlice](g.Client()), max: cfg.MaxEndpoints}
+	r := &reconciler{client: g.ClientFor("endpointslice-controller"), typed: client.For[*discoveryv1.EndpointSlice](g.ClientFor("endpointslice-controller")), max: cfg.MaxEndpoints}
 	var errs [5]error
 	r.services, errs[0] = controller.ViewOf[*corev1.Service](g)
 	r.pods, errs[1] = controller.ViewOf[*corev1.Pod](g)

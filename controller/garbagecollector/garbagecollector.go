@@ -50,7 +50,7 @@ func Add(g *controller.Group, cfg Config) error {
 		cfg.Resources = controller.Builtin()
 	}
 	c := &collector{
-		client: g.Client(),
+		client: g.ClientFor("generic-garbage-collector"),
 		views:  map[schema.GroupVersionResource]*controller.View[client.Object]{},
 		byKind: map[schema.GroupKind]controller.Resource{},
 	}

@@ -51,7 +51,7 @@ func Add(g *controller.Group, cfg Config) error {
 	if cfg.Resources == nil {
 		cfg.Resources = controller.Known(controller.Builtin()...)
 	}
-	r := &reconciler{client: g.Client(), resources: cfg.Resources, pauses: map[string]time.Duration{}}
+	r := &reconciler{client: g.ClientFor("namespace-controller"), resources: cfg.Resources, pauses: map[string]time.Duration{}}
 	var err error
 	if r.namespaces, err = controller.ViewOf[*corev1.Namespace](g); err != nil {
 		return fmt.Errorf("namespace: %w", err)

@@ -81,7 +81,7 @@ func Add(g *controller.Group, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	r := &reconciler{cfg: cfg, client: g.Client(), typed: client.For[*corev1.Node](g.Client()), pulse: newPulse(),
+	r := &reconciler{cfg: cfg, client: g.ClientFor("node-controller"), typed: client.For[*corev1.Node](g.ClientFor("node-controller")), pulse: newPulse(),
 		limiter: limiter{interval: cfg.EvictionInterval}, known: map[string]*corev1.Node{}}
 	var errs [4]error
 	r.nodes, errs[0] = controller.ViewOf[*corev1.Node](g)

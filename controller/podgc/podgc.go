@@ -55,7 +55,7 @@ func Add(g *controller.Group, cfg Config) error {
 	}
 	cfg.Quarantine = cmp.Or(cfg.Quarantine, DefaultQuarantine)
 	cfg.TerminatedThreshold = cmp.Or(cfg.TerminatedThreshold, DefaultTerminatedThreshold)
-	r := &reconciler{cfg: cfg, client: g.Client(), typed: client.For[*corev1.Pod](g.Client()), missing: map[string]time.Time{}}
+	r := &reconciler{cfg: cfg, client: g.ClientFor("pod-garbage-collector"), typed: client.For[*corev1.Pod](g.ClientFor("pod-garbage-collector")), missing: map[string]time.Time{}}
 	var errs [2]error
 	r.nodes, errs[0] = controller.ViewOf[*corev1.Node](g)
 	r.pods, errs[1] = controller.ViewOf[*corev1.Pod](g)

@@ -45,7 +45,7 @@ func New(cfg Config) (*controller.Group, error) {
 
 // Add adds the controller to a group.
 func Add(g *controller.Group, cfg Config) error {
-	r := &reconciler{client: g.Client(), typed: client.For[*corev1.Pod](g.Client())}
+	r := &reconciler{client: g.ClientFor("replicaset-controller"), typed: client.For[*corev1.Pod](g.ClientFor("replicaset-controller"))}
 	var errs [3]error
 	r.sets, errs[0] = controller.ViewOf[*appsv1.ReplicaSet](g)
 	r.pods, errs[1] = controller.ViewOf[*corev1.Pod](g)

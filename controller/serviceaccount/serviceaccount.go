@@ -46,7 +46,7 @@ func New(cfg Config) (*controller.Group, error) {
 
 // Add adds the controller to a group.
 func Add(g *controller.Group, cfg Config) error {
-	r := &reconciler{client: g.Client(), ca: string(cfg.RootCA)}
+	r := &reconciler{client: g.ClientFor("service-account-controller"), publisher: g.ClientFor("root-ca-cert-publisher"), ca: string(cfg.RootCA)}
 	var errs [3]error
 	r.namespaces, errs[0] = controller.ViewOf[*corev1.Namespace](g)
 	r.accounts, errs[1] = controller.ViewOf[*corev1.ServiceAccount](g)
@@ -79,6 +79,7 @@ func namespaceOf[T client.Object](name string) func(T) []controller.Key {
 
 type reconciler struct {
 	client     client.Interface
+	publisher  client.Interface // of the ConfigMap
 	ca         string
 	namespaces *controller.View[*corev1.Namespace]
 	accounts   *controller.View[*corev1.ServiceAccount]
@@ -107,7 +108,7 @@ func (r *reconciler) configMap(ctx context.Context, namespace string) error {
 	if r.ca == "" {
 		return nil
 	}
-	typed := client.For[*corev1.ConfigMap](r.client)
+	typed := client.For[*corev1.ConfigMap](r.publisher)
 	have, ok := r.configMaps.Get(namespace, configMapName)
 	if !ok {
 		cm := &corev1.ConfigMap{

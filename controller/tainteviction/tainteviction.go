@@ -42,7 +42,7 @@ func New(cfg Config) (*controller.Group, error) {
 
 // Add adds the controller to a group.
 func Add(g *controller.Group, cfg Config) error {
-	r := &reconciler{client: g.Client(), typed: client.For[*corev1.Pod](g.Client()), waiting: map[controller.Key]*eviction{}}
+	r := &reconciler{client: g.ClientFor("node-controller"), typed: client.For[*corev1.Pod](g.ClientFor("node-controller")), waiting: map[controller.Key]*eviction{}}
 	var errs [3]error
 	r.nodes, errs[0] = controller.ViewOf[*corev1.Node](g)
 	r.pods, errs[1] = controller.ViewOf[*corev1.Pod](g)

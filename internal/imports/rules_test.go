@@ -42,6 +42,8 @@ var rules = []rule{
 
 	{pkg: "apiserver/rbac", may: with("k8s.io/component-helpers/auth/rbac/validation"), own: []string{"store", "apiserver", "apiserver/client", "apiserver/kinds/rbac"},
 		why: "an authorizer that a program may choose; which rules cover which is Kubernetes' own library"},
+	{pkg: "apiserver/bootstraptoken", may: machinery, own: []string{"apiserver", "apiserver/client"},
+		why: "a way to prove an identity that a program may choose"},
 	{pkg: "apiserver/serviceaccount", may: with("github.com/go-jose/go-jose/v4/..."), own: []string{"apiserver", "apiserver/client"},
 		why: "the only package that knows JSON Web Tokens"},
 	{pkg: "apiserver/pki", may: []string{"sigs.k8s.io/yaml"}, why: "certificates are the standard library's"},
