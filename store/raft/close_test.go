@@ -105,3 +105,41 @@ func (m *heldMachine) Apply(*hraft.Log) any {
 	<-m.hold
 	return nil
 }
+
+// A leader that closes hands over: the others go on before they could have missed it.
+func TestClusterCloseHandsOver(t *testing.T) {
+	const missed = 3 * time.Second
+	c := &trio{t: t, authority: newAuthority(t), dir: t.TempDir(), configs: map[string]raft.Config{}, nodes: map[string]*raft.Node{}}
+	var members []raft.Member
+	for _, id := range []string{"a", "b", "c"} {
+		members = append(members, raft.Member{ID: id, Address: freeAddress(t)})
+	}
+	for _, m := range members {
+		c.configure(m.ID, m.Address, members)
+		cfg := c.configs[m.ID]
+		cfg.ElectionTimeout = missed
+		c.configs[m.ID] = cfg
+		c.open(m.ID)
+	}
+	for _, m := range members {
+		c.ready(m.ID)
+	}
+	var took time.Duration
+	for try := range 3 { // a machine that stands still for long cannot tell
+		leader, through := c.leader(), c.follower()
+		begun := time.Now()
+		c.close(leader)
+		c.put(through, "key", fmt.Sprint(try))
+		if took = time.Since(begun); took < missed {
+			break
+		}
+		c.open(leader)
+		c.ready(leader)
+	}
+	if took >= missed {
+		t.Errorf("a change takes %v after the leader has closed", took)
+	}
+	for id := range c.nodes {
+		c.close(id)
+	}
+}

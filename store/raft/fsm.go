@@ -29,6 +29,7 @@ type fsm struct {
 	// maxEntries and maxBytes are what may be in the log since the last snapshot.
 	maxEntries, maxBytes int64
 	entries, bytes       atomic.Int64
+	trailing             trailing
 
 	failed atomic.Pointer[error]
 }
@@ -40,6 +41,7 @@ var (
 
 // Apply returns the entry's term.
 func (f *fsm) Apply(l *raft.Log) any {
+	f.trailing.add(len(l.Data))
 	switch l.Type {
 	case raft.LogConfiguration:
 		f.StoreConfiguration(l.Index, raft.DecodeConfiguration(l.Data))

@@ -45,6 +45,23 @@ func (n *Node) elect() error {
 	return n.transport.TimeoutNow(raft.ServerID(n.cfg.ID), n.address, &req, &resp)
 }
 
+// handOver gives leadership to another member before this one closes, so that nobody has to miss it first. When that
+// takes longer than to miss it, it is of no use.
+func (n *Node) handOver() {
+	if n.raft == nil || n.alone() || n.leading.Load() == nil {
+		return
+	}
+	done := make(chan struct{})
+	n.wg.Go(func() {
+		_ = n.await(n.raft.LeadershipTransfer()) // it ends with raft at the latest
+		close(done)
+	})
+	select {
+	case <-done:
+	case <-time.After(n.cfg.ElectionTimeout):
+	}
+}
+
 // stopWhenFailed stops raft when its log failed: it would stand for election again and again. What is
 // in the store can still be read.
 func (n *Node) stopWhenFailed() {
@@ -66,6 +83,7 @@ func (n *Node) snapshotWhenFull() {
 			return
 		case <-n.fsm.full:
 		}
+		n.boundLog()
 		err := n.await(n.raft.Snapshot())
 		if err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) && !errors.Is(err, raft.ErrRaftShutdown) {
 			n.cfg.Logger.Error("the store's snapshot failed; its log grows", "dir", n.cfg.Dir, "error", err)

@@ -307,3 +307,28 @@ func globs(dir string) []string {
 	files, _ := filepath.Glob(filepath.Join(dir, "snapshots", "*", "meta.json"))
 	return files
 }
+
+// Large entries do not stay in the log behind a snapshot, however few they are, and the store opens again.
+func TestTrailingBytes(t *testing.T) {
+	cfg := raft.Config{Dir: t.TempDir(), SnapshotBytes: 1 << 20, SegmentBytes: 64 << 10}
+	n := open(t, cfg)
+	for i := range 100 {
+		put(t, n.Store(), "key", strings.Repeat(fmt.Sprint(i%10), 100<<10))
+	}
+	for deadline := time.Now().Add(time.Minute); n.Status().LogBytes > 4<<20; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the log has %d bytes", n.Status().LogBytes)
+		}
+	}
+	put(t, n.Store(), "key", strings.Repeat("x", 3<<19)) // more than may stay
+	for n.Status().LogBytes > 4<<20 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e, _, err := open(t, cfg).Store().Get(t.Context(), "key")
+	if err != nil || string(e.Value) != strings.Repeat("x", 3<<19) {
+		t.Errorf("the key is lost: %v", err)
+	}
+}

@@ -123,7 +123,8 @@ func (n *Node) spawn(f func()) bool {
 	return true
 }
 
-// Close stops the node and lets go of its directory. The store is closed; changes that were on their
+// Close stops the node and lets go of its directory. A leader hands over first, for which it takes an election timeout
+// at most. The store is closed; changes that were on their
 // way end with store.ErrUnknownOutcome.
 func (n *Node) Close() error {
 	n.once.Do(func() { n.close = n.shutdown() })
@@ -132,6 +133,7 @@ func (n *Node) Close() error {
 
 func (n *Node) shutdown() error {
 	var errs []error
+	n.handOver()
 	n.spawnMu.Lock()
 	n.cancel()
 	n.spawnMu.Unlock()

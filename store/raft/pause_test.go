@@ -22,7 +22,7 @@ import (
 )
 
 var (
-	pauseRounds = flag.Int("pause-rounds", 4, "how often TestPause stops a process of a cluster for a while")
+	pauseRounds = flag.Int("pause-rounds", 2, "how often TestPause stops a process of a cluster for a while")
 	pauseNumber = flag.Int("pause-member", -1, "makes TestPause the member of this number, in -crash-dir, until it is killed")
 )
 

@@ -24,7 +24,10 @@ type TLSConfig struct {
 	Certificate func() (*tls.Certificate, error)
 	Authorities func() (*x509.CertPool, error)
 	// Names, when not empty, are the only names that members have: a certificate of the authorities without
-	// any of them, as common name, DNS name or IP address, is refused.
+	// any of them, as common name, DNS name or IP address, is refused. When it is empty, every certificate of the
+	// authorities is taken for a member's, and a member may claim to be any other: the authorities must then sign
+	// for members of this cluster only. An authority that also signs for clients, such as a cluster's own, needs
+	// Names.
 	Names []string
 	// Logger is told of files that cannot be read again, and of peers that are refused; nil discards.
 	Logger *slog.Logger
@@ -63,7 +66,10 @@ func TLS(cfg TLSConfig) (Network, error) {
 	return &tlsNetwork{cfg: cfg}, nil
 }
 
-type tlsNetwork struct{ cfg TLSConfig }
+type tlsNetwork struct {
+	cfg     TLSConfig
+	refusal quiet
+}
 
 // config is what counts for one connection.
 func (n *tlsNetwork) config() (*tls.Config, error) {
@@ -190,7 +196,7 @@ func (l *tlsListener) shake(conn net.Conn) {
 	l.end(conn)
 	if err != nil {
 		conn.Close()
-		l.network.cfg.Logger.Warn("a peer is refused", "from", conn.RemoteAddr().String(), "error", err)
+		l.network.refusal.warn(l.network.cfg.Logger, "a peer is refused", "from", conn.RemoteAddr().String(), "error", err)
 		return
 	}
 	select {
