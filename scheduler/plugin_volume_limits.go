@@ -7,6 +7,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/component-helpers/storage/ephemeral"
+
+	"github.com/inboard/inboard/apiserver/client"
 )
 
 // NodeVolumeLimits admits nodes to which the volumes of the pod can still be attached, by the limits that CSI
@@ -214,20 +216,32 @@ func (NodeVolumeLimits) Helps(pod *PodInfo, e *Event) bool {
 	case PodRemoved:
 		return e.Pod.volumes != nil && len(e.Pod.volumes.claims)+len(e.Pod.volumes.inline) > 0
 	}
-	if old, now, ok := changedObject[*storagev1.CSINode](e); ok {
-		return old == nil || limitsGrew(old, now)
+	old := e.OldObject
+	switch now := e.Object.(type) {
+	case *storagev1.CSINode:
+		was, ok := old.(*storagev1.CSINode)
+		return !ok || limitsGrew(was, now)
+	case *storagev1.CSIDriver, *storagev1.StorageClass:
+		return true
+	case *corev1.PersistentVolume:
+		return old == nil // it tells what a volume counts for that was only known by its claim
+	case *corev1.PersistentVolumeClaim:
+		was, ok := old.(*corev1.PersistentVolumeClaim)
+		return pod.volumes.names(now, pod.Pod) || ok && was.Spec.VolumeName != now.Spec.VolumeName
+	case nil:
+		return removed(old)
 	}
-	if _, ok := removedObject[*storagev1.CSINode](e); ok {
-		return true // with it the limits have gone
-	}
-	if _, _, ok := changedObject[*storagev1.CSIDriver](e); ok {
+	return false
+}
+
+// removed tells whether a volume less may count, or a limit less, without the object.
+func removed(obj client.Object) bool {
+	switch obj.(type) {
+	case *storagev1.CSINode, *storagev1.CSIDriver, *storagev1.VolumeAttachment, *storagev1.StorageClass,
+		*corev1.PersistentVolume, *corev1.PersistentVolumeClaim:
 		return true
 	}
-	if _, ok := removedObject[*storagev1.VolumeAttachment](e); ok {
-		return true
-	}
-	_, claim, ok := changedObject[*corev1.PersistentVolumeClaim](e)
-	return ok && pod.volumes.names(claim, pod.Pod)
+	return false
 }
 
 // limitsGrew tells whether a driver came, can attach more than before, or no longer has a limit.

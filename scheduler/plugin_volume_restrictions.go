@@ -102,6 +102,8 @@ func (VolumeRestrictions) Helps(pod *PodInfo, e *Event) bool {
 	switch e.Kind {
 	case NodeAdded:
 		return true
+	case NodeRemoved: // and with it its pods
+		return pod.volumes != nil && len(pod.volumes.claims) > 0
 	case PodRemoved:
 		return disksClash(pod.volumes, e.Pod.volumes) || e.Pod.Pod.Namespace == pod.Pod.Namespace && shareClaim(pod.volumes, e.Pod.volumes)
 	}

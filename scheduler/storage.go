@@ -60,12 +60,6 @@ func addedObject[T client.Object](e *Event) (T, bool) {
 	return obj, ok && e.Kind == ObjectAdded
 }
 
-// removedObject returns the object of kind T that an event says is gone.
-func removedObject[T client.Object](e *Event) (T, bool) {
-	obj, ok := e.OldObject.(T)
-	return obj, ok && e.Kind == ObjectRemoved
-}
-
 // changedObject returns an object of kind T that came, with the zero value as the old one, or changed.
 func changedObject[T client.Object](e *Event) (old, now T, ok bool) {
 	if e.Kind != ObjectAdded && e.Kind != ObjectUpdated {
