@@ -62,6 +62,15 @@ type cycleEnd struct {
 
 // assume puts a pod on the node that was chosen for it, and starts its binding cycle.
 func (l *loop) assume(p *queuedPod, profile *Profile, node string, states []any) {
+	c, end := l.put(p, profile, node, states)
+	if end == nil {
+		end = l.permit(c)
+	}
+	l.goOn(c, end)
+}
+
+// put puts a pod on a node and reserves what it needs. Where that ends the cycle, the pod is to be taken off again.
+func (l *loop) put(p *queuedPod, profile *Profile, node string, states []any) (*bindingCycle, *cycleEnd) {
 	c := &bindingCycle{pod: p.Pod, queued: p, node: node, profile: profile, states: states}
 	delete(l.queue.pods, p.Pod.Key)
 	l.edit.Denominate(p.Pod.Key)
@@ -73,9 +82,11 @@ func (l *loop) assume(p *queuedPod, profile *Profile, node string, states []any)
 	for _, obj := range c.assumed {
 		l.edit.SetObject(obj)
 	}
-	if end == nil {
-		end = l.permit(c)
-	}
+	return c, end
+}
+
+// goOn hands a pod that was permitted to the workers, and takes one that was not off its node.
+func (l *loop) goOn(c *bindingCycle, end *cycleEnd) {
 	switch {
 	case end != nil:
 		l.giveUp(c, end)

@@ -23,13 +23,15 @@ import (
 
 // cluster is an API server in memory, and what tests do with it.
 type cluster struct {
-	t testing.TB
-	c client.Interface
+	t   testing.TB
+	c   client.Interface
+	api *apitest.Server
 }
 
 func newCluster(t testing.TB) *cluster {
 	t.Helper()
-	return &cluster{t: t, c: apitest.Open(t).Admin()}
+	api := apitest.Open(t)
+	return &cluster{t: t, c: api.Admin(), api: api}
 }
 
 func check(t testing.TB, err error) {

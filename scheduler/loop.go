@@ -23,6 +23,8 @@ type loop struct {
 	ctx, requests context.Context
 	queue         *queue
 	placed        map[string]*placedPod
+	// groups are the pods, by key, of each pod group.
+	groups map[string]map[string]struct{}
 	// awaited are the victims, by key, and the pods that wait for their end.
 	awaited map[string][]string
 	random  *rand.Rand
@@ -47,7 +49,7 @@ type placedPod struct {
 
 func newLoop(ctx, requests context.Context, s *Scheduler) *loop {
 	return &loop{
-		Scheduler: s, ctx: ctx, requests: requests, edit: emptySnapshot.Edit(), placed: map[string]*placedPod{}, awaited: map[string][]string{},
+		Scheduler: s, ctx: ctx, requests: requests, edit: emptySnapshot.Edit(), placed: map[string]*placedPod{}, groups: map[string]map[string]struct{}{}, awaited: map[string][]string{},
 		queue:  newQueue(s.cfg.InitialBackoff, s.cfg.MaxBackoff, s.cfg.queueSort()),
 		random: rand.New(rand.NewPCG(s.cfg.Seed, 0)),
 	}
@@ -125,6 +127,14 @@ func (l *loop) placeNext() bool {
 	profile := l.cfg.Profiles[p.Pod.Pod.Spec.SchedulerName]
 	if profile == nil {
 		l.queue.remove(p.Pod.Key)
+		return true
+	}
+	switch group, err := l.gangOf(p, profile); {
+	case err != nil:
+		l.unplaced(p, err, PostFilterResult{})
+		return true
+	case group != nil:
+		l.placeGang(p, profile, group)
 		return true
 	}
 	pl, err := profile.place(Cycle{Pod: p.Pod, Snapshot: &l.edit.s, Handle: l.handle, Random: l.random, brief: profile.brief}, true)

@@ -112,9 +112,6 @@ func unsupportedFields(spec *corev1.PodSpec) (out []string) {
 	if len(spec.ResourceClaims) > 0 {
 		out = append(out, "spec.resourceClaims")
 	}
-	if spec.SchedulingGroup != nil {
-		out = append(out, "spec.schedulingGroup")
-	}
 	return out
 }
 

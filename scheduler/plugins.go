@@ -23,6 +23,7 @@ const (
 	NamePrioritySort         = "PrioritySort"
 	NameDefaultBinder        = "DefaultBinder"
 	NameDefaultPreemption    = "DefaultPreemption"
+	NameGangScheduling       = "GangScheduling"
 )
 
 // DefaultPlugins returns new values of all built-in plugins in Kubernetes' order and with its default
@@ -31,6 +32,7 @@ const (
 func DefaultPlugins() []WeightedPlugin {
 	return []WeightedPlugin{
 		{Plugin: SchedulingGates{}},
+		{Plugin: GangScheduling{}},
 		{Plugin: PrioritySort{}},
 		{Plugin: SupportedFeatures{}},
 		{Plugin: NodeName{}},

@@ -15,6 +15,7 @@ func (l *loop) podChanged(old, now *corev1.Pod) {
 	if l.watchesPods {
 		l.objectChanged(asObject(old), asObject(now))
 	}
+	l.memberChanged(old, now)
 	if old != nil && (now == nil || old.UID != now.UID) {
 		// A pod that was deleted and made again under its name is another pod.
 		l.podGone(podKey(old))

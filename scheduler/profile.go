@@ -241,28 +241,6 @@ type Outcome struct {
 	Err error
 }
 
-// ScheduleAll places pods one after the other, each with the earlier ones counted in, and returns the
-// snapshot in which all that fit are on their nodes. The pods are taken in the given order.
-func (p *Profile) ScheduleAll(s *Snapshot, pods []*corev1.Pod, random *rand.Rand) ([]Outcome, *Snapshot) {
-	out := make([]Outcome, len(pods))
-	b := s.Edit()
-	for i, pod := range pods {
-		info := NewPodInfo(pod)
-		out[i].Pod = pod
-		// The builder's own state may be read while it is not being changed.
-		c := Cycle{Pod: info, Snapshot: &b.s, Random: random}
-		pl, err := p.place(c, false)
-		if err == nil {
-			err = p.setAside(b, c, pl.Node, pl.states)
-		}
-		if out[i].Err = err; err == nil {
-			out[i].Assignment = pl.Assignment
-			b.AddPod(info, pl.Node)
-		}
-	}
-	return out, b.Snapshot()
-}
-
 // setAside puts what plugins reserve for a pod into the builder. What they reserve elsewhere is taken back: no
 // binding follows.
 func (p *Profile) setAside(b *Builder, c Cycle, node string, states []any) error {

@@ -28,6 +28,8 @@ type Snapshot struct {
 	lost table[lostPod]
 	// kinds are the tables of other objects, one for each kind that was ever set.
 	kinds []kindTable
+	// members counts the pods, with and without a node, of each pod group.
+	members table[int]
 	// nominated are the pods, by node, that wait for room that is being made for them there.
 	nominated table[[]*PodInfo]
 	// nominations are their nodes, by the pods' keys.

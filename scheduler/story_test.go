@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/cockroachdb/datadriven"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	schedulingv1beta1 "k8s.io/api/scheduling/v1beta1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 )
@@ -25,6 +27,7 @@ import (
 //	explain           one line for each node: why it refuses a pod, or how it scores
 //	delete-pods       removes the pods with the given names
 //	remove-nodes      removes nodes
+//	groups            adds or replaces pod groups of the default namespace: "name min=3", or "name" for a basic one
 //	namespaces        sets the labels of namespaces: "name key=value"
 //	objects           adds or replaces objects of other kinds, given as YAML manifests
 //	claims            lists the claims with their volumes, and with the node that a provisioner is told
@@ -63,6 +66,13 @@ func (st *story) run(t *testing.T, d *datadriven.TestData) string {
 		for line := range strings.Lines(d.Input) {
 			st.snapshot = st.snapshot.AddNode(parseNode(t, strings.Fields(line)))
 		}
+		return ""
+	case "groups":
+		b := st.snapshot.Edit()
+		for line := range strings.Lines(d.Input) {
+			b.SetObject(parseGroup(t, strings.Fields(line)))
+		}
+		st.snapshot = b.Snapshot()
 		return ""
 	case "namespaces":
 		b := st.snapshot.Edit()
@@ -238,6 +248,20 @@ func parseNode(t testing.TB, fields []string) *corev1.Node {
 		}
 	}
 	return n
+}
+
+func parseGroup(t testing.TB, fields []string) *schedulingv1beta1.PodGroup {
+	t.Helper()
+	g := &schedulingv1beta1.PodGroup{}
+	g.Namespace, g.Name = "default", fields[0]
+	for _, f := range fields[1:] {
+		n, err := strconv.Atoi(strings.TrimPrefix(f, "min="))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.Spec.SchedulingPolicy.Gang = &schedulingv1beta1.GangSchedulingPolicy{MinCount: int32(n)}
+	}
+	return g
 }
 
 func parseTaint(t testing.TB, s string) corev1.Taint {
