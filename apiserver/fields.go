@@ -133,6 +133,9 @@ func userName(user *Identity) string {
 	if strings.HasPrefix(user.User, "system:node:") {
 		return "kubelet"
 	}
+	if strings.HasPrefix(user.User, "system:serviceaccount:kube-system:") {
+		return "kube-controller-manager" // whose controllers have a service account each
+	}
 	return printable(user.User[strings.LastIndexByte(user.User, ':')+1:])
 }
 

@@ -53,7 +53,7 @@ func Add(g *controller.Group, cfg Config) error {
 	if cfg.Resources == nil {
 		cfg.Resources = controller.Known(controller.Builtin()...)
 	}
-	r := &reconciler{cfg: cfg, client: g.Client(), typed: client.For[*corev1.ResourceQuota](g.Client())}
+	r := &reconciler{cfg: cfg, client: g.ClientFor("resourcequota-controller"), typed: client.For[*corev1.ResourceQuota](g.ClientFor("resourcequota-controller"))}
 	var err error
 	if r.quotas, err = controller.ViewOf[*corev1.ResourceQuota](g); err != nil {
 		return fmt.Errorf("resourcequota: %w", err)

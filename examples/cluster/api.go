@@ -129,6 +129,9 @@ func (c *cluster) serveAPI(ctx context.Context, wg *sync.WaitGroup, st *store.St
 	// The credentials for kubelets can only be made once the authority is there; see below.
 	own := &tls.Config{}
 	cfg.Kubelet = apiserver.KubeletConfig{TLS: own, Dial: c.dialKubelet}
+	if err := c.authorize(&cfg); err != nil {
+		return err
+	}
 	var err error
 	if c.server, err = apiserver.New(cfg); err != nil {
 		return err

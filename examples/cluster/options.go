@@ -27,12 +27,18 @@ const (
 
 var allComponents = []string{apiServer, theSched, controllers, theKubelet, theProxy}
 
+// The ways of authorization.
+const (
+	byComponents = "components"
+	byRBAC       = "rbac"
+)
+
 const defaultServices = "10.96.0.0/16"
 
 // options are what the flags say.
 type options struct {
 	dir, listen, kubeconfig string
-	etcd                    string
+	etcd, authorization     string
 	components              []string
 	runtime, node           string
 	services, pods          netip.Prefix
@@ -53,6 +59,7 @@ func parse(args []string, usage io.Writer) (*options, error) {
 	fs.StringVar(&o.listen, "listen", "127.0.0.1:6443", "address of the API")
 	fs.StringVar(&o.kubeconfig, "kubeconfig", "", "where to write a kubeconfig (default: kubeconfig in the state directory);\nwithout the apiserver among the components: the kubeconfig to use")
 	fs.StringVar(&o.etcd, "etcd", "", "loopback address to serve the store at as etcd does; whoever reaches it reads and writes\neverything, secrets too (default: not served)")
+	fs.StringVar(&o.authorization, "authorization", byRBAC, "who may do what: rbac (roles and bindings, as in Kubernetes; pods get tokens of their service accounts)\nor components (the administrator and the parts of the cluster alone, by a fixed table)")
 	components := fs.String("components", strings.Join(allComponents, ","), "what to run; the store comes with the apiserver")
 	fs.StringVar(&o.runtime, "runtime", "runc", "how containers run: runc, or process (no root needed, no isolation)")
 	fs.StringVar(&o.node, "node-name", "", "name of this node (default: the host's name)")
@@ -124,6 +131,9 @@ func (o *options) check(explicit map[string]bool) error {
 	}
 	if o.runtime != "runc" && o.runtime != "process" {
 		return fmt.Errorf("-runtime: there is no %q; choose runc or process", o.runtime)
+	}
+	if o.authorization != byComponents && o.authorization != byRBAC {
+		return fmt.Errorf("-authorization: there is no %q; choose components or rbac", o.authorization)
 	}
 	if _, _, err := net.SplitHostPort(o.listen); err != nil {
 		return fmt.Errorf("-listen: %w; want address:port, as in 127.0.0.1:6443", err)

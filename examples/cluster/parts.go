@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/controller/builtin"
 	"github.com/inboard/inboard/kubelet"
 	"github.com/inboard/inboard/kubelet/image"
@@ -69,6 +70,11 @@ func (c *cluster) newScheduler() (part, string, error) {
 
 func (c *cluster) newControllers() (part, string, error) {
 	cfg := builtin.Config{Client: c.as("system:kube-controller-manager"), Logger: c.log}
+	if c.authorization == byRBAC && c.server != nil {
+		cfg.ClientFor = func(name string) client.Interface {
+			return c.as("system:serviceaccount:kube-system:"+name, "system:serviceaccounts", "system:serviceaccounts:kube-system")
+		}
+	}
 	if c.authority != nil {
 		cfg.RootCA = c.authority.CertificatePEM()
 	}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/inboard/inboard/apiserver"
+	"github.com/inboard/inboard/apiserver/bootstraptoken"
+	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/apiserver/pki"
+	"github.com/inboard/inboard/apiserver/rbac"
+	"github.com/inboard/inboard/apiserver/serviceaccount"
+)
+
+// authorize sets how the API server decides who may do what, and which tokens it knows.
+func (c *cluster) authorize(cfg *apiserver.Config) error {
+	if c.authorization != byRBAC {
+		return nil
+	}
+	policy, err := rbac.New(rbac.Config{Store: cfg.Store, Policy: ownPolicy()})
+	if err != nil {
+		return err
+	}
+	cfg.Authorizer = policy
+	key, err := c.tokenKey()
+	if err != nil {
+		return err
+	}
+	tokens, err := serviceaccount.New(serviceaccount.Config{Key: key})
+	if err != nil {
+		return err
+	}
+	cfg.Authentication.ServiceAccounts = tokens
+	cfg.Authentication.Authenticators = []apiserver.TokenAuthenticator{bootstraptoken.Authenticator{}}
+	return nil
+}
+
+// ownPolicy is what the components here need besides Kubernetes' default policy: nodes, which that leaves to the
+// node authorizer, and what single controllers do in another way than Kubernetes' own.
+func ownPolicy() []client.Object {
+	nodes := rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "system:nodes"}
+	objects := []client.Object{bindingOf("inboard:nodes", "system:node", nodes)}
+	for _, c := range []struct{ controller, verb, group, resource string }{
+		{"deployment-controller", "patch", "apps", "deployments"}, // notes revisions
+		{"resourcequota-controller", "get", "", "resourcequotas"}, // reads before it writes
+	} {
+		name := "inboard:" + c.controller
+		account := rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: metav1.NamespaceSystem, Name: c.controller}
+		role := &rbacv1.ClusterRole{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Rules:      []rbacv1.PolicyRule{{Verbs: []string{c.verb}, APIGroups: []string{c.group}, Resources: []string{c.resource}}},
+		}
+		objects = append(objects, role, bindingOf(name, name, account))
+	}
+	return objects
+}
+
+func bindingOf(name, role string, to rbacv1.Subject) client.Object {
+	return &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+		Subjects:   []rbacv1.Subject{to},
+	}
+}
+
+// tokenKey returns the key that signs the tokens of service accounts; with -dir it is kept.
+func (c *cluster) tokenKey() (*ecdsa.PrivateKey, error) {
+	if c.dir == "" {
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	}
+	path := filepath.Join(c.home, "pki", "sa.key")
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return newTokenKey(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, fmt.Errorf("%s has no key in PEM; remove it to make a new one", path)
+	}
+	key, err := x509.ParseECPrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w; remove it to make a new one", path, err)
+	}
+	return key, nil
+}
+
+func newTokenKey(path string) (*ecdsa.PrivateKey, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	return key, pki.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}))
+}
