@@ -23,6 +23,10 @@ type inProcess struct {
 
 var _ client.Interface = (*inProcess)(nil)
 
+// SharesObjects tells that requests carry Go objects and nothing is encoded: a component that replaces an object or
+// its status can't lose fields that it does not know. Components look for this method.
+func (c *inProcess) SharesObjects() bool { return true }
+
 func (c *inProcess) ResourceFor(obj runtime.Object) (schema.GroupVersionResource, error) {
 	r, err := c.server.table.resourceFor(obj)
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 )
 
 // eviction is what makes room for one pod.
@@ -196,8 +195,7 @@ func (j *evictJob) evict(ctx context.Context, s *Scheduler) error {
 	ns, name := j.victim.Namespace, j.victim.Name
 	c := evictedCondition(j.victim, j.by.Pod)
 	if !sameCondition(j.victim, &c) {
-		patch := statusPatch(j.victim, map[string]any{"conditions": []corev1.PodCondition{c}})
-		if _, err := s.podClient.Patch(ctx, ns, name, types.StrategicMergePatchType, patch, "status"); err != nil {
+		if err := (&statusChange{condition: &c}).write(ctx, s, j.victim); err != nil {
 			return j.unlessGone(err)
 		}
 	}

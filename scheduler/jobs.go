@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -33,8 +34,8 @@ func gone(err error) bool { return apierrors.IsNotFound(err) }
 
 // statusJob writes to the status of a waiting pod.
 type statusJob struct {
-	pod   *corev1.Pod
-	patch []byte
+	pod *corev1.Pod
+	statusChange
 }
 
 // newStatusJob sets the pod's PodScheduled condition to False, and its nominated node. It returns nil when
@@ -44,28 +45,74 @@ func newStatusJob(pod *corev1.Pod, reason, message, nominated string) *statusJob
 		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: reason, Message: message,
 		ObservedGeneration: pod.Generation, LastTransitionTime: metav1.Now(),
 	}
-	status := map[string]any{}
+	j := &statusJob{pod: pod}
 	if !sameCondition(pod, &c) {
-		status["conditions"] = []corev1.PodCondition{c}
+		j.condition = &c
 	}
 	if nominated != pod.Status.NominatedNodeName {
-		status["nominatedNodeName"] = nominated
-		if nominated == "" {
-			status["nominatedNodeName"] = nil
-		}
+		j.nominated = &nominated
 	}
-	if len(status) == 0 {
+	if j.statusChange == (statusChange{}) {
 		return nil
 	}
-	return &statusJob{pod: pod, patch: statusPatch(pod, status)}
+	return j
 }
 
 // newDenominateJob takes the nominated node out of the pod's status.
 func newDenominateJob(pod *corev1.Pod) *statusJob {
-	return &statusJob{pod: pod, patch: statusPatch(pod, map[string]any{"nominatedNodeName": nil})}
+	return &statusJob{pod: pod, statusChange: statusChange{nominated: new(string)}}
 }
 
-func statusPatch(pod *corev1.Pod, status map[string]any) []byte {
+// statusChange is what is written to a pod's status; what is nil stays as it is.
+type statusChange struct {
+	condition *corev1.PodCondition
+	nominated *string
+}
+
+// write writes the change. A server in the same process gets the whole status of the pod at hand, which as a rule is
+// the newest one: that is much less work for it than a patch. Behind HTTPS there may be fields that this
+// program does not know.
+func (c *statusChange) write(ctx context.Context, s *Scheduler, pod *corev1.Pod) error {
+	if s.sharesObjects && pod.ResourceVersion != "" {
+		now := *pod
+		c.apply(&now.Status)
+		if _, err := s.podClient.UpdateStatus(ctx, &now); !apierrors.IsConflict(err) && !apierrors.IsForbidden(err) {
+			return err
+		}
+	}
+	_, err := s.podClient.Patch(ctx, pod.Namespace, pod.Name, types.StrategicMergePatchType, c.patch(pod), "status")
+	return err
+}
+
+// apply changes no memory that the status shares with another one.
+func (c *statusChange) apply(status *corev1.PodStatus) {
+	if c.nominated != nil {
+		status.NominatedNodeName = *c.nominated
+	}
+	if c.condition == nil {
+		return
+	}
+	status.Conditions = slices.Clone(status.Conditions)
+	for i := range status.Conditions {
+		if status.Conditions[i].Type == c.condition.Type {
+			status.Conditions[i] = *c.condition
+			return
+		}
+	}
+	status.Conditions = append(status.Conditions, *c.condition)
+}
+
+func (c *statusChange) patch(pod *corev1.Pod) []byte {
+	status := map[string]any{}
+	if c.condition != nil {
+		status["conditions"] = []corev1.PodCondition{*c.condition}
+	}
+	if c.nominated != nil {
+		status["nominatedNodeName"] = *c.nominated
+		if *c.nominated == "" {
+			status["nominatedNodeName"] = nil
+		}
+	}
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": pod.UID}, "status": status})
 	if err != nil {
 		panic(err) // such values always encode
@@ -100,7 +147,7 @@ func (j *statusJob) run(ctx context.Context, s *Scheduler) {
 	}()
 	pause := 100 * time.Millisecond
 	for try := 1; ; try++ {
-		err := j.write(ctx, s)
+		err := j.try(ctx, s)
 		// A pod that is gone, or is another one by now, needs no condition.
 		if err == nil || gone(err) || apierrors.IsConflict(err) || ctx.Err() != nil {
 			return
@@ -118,11 +165,10 @@ func (j *statusJob) run(ctx context.Context, s *Scheduler) {
 	}
 }
 
-func (j *statusJob) write(ctx context.Context, s *Scheduler) error {
+func (j *statusJob) try(ctx context.Context, s *Scheduler) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
 	defer cancel()
-	_, err := s.podClient.Patch(ctx, j.pod.Namespace, j.pod.Name, types.StrategicMergePatchType, j.patch, "status")
-	return err
+	return j.write(ctx, s, j.pod)
 }
 
 // shortened keeps an event's message within the API's limit of 1024 bytes.

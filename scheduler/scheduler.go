@@ -26,8 +26,10 @@ type Scheduler struct {
 	// objects are the kinds that plugins watch, besides pods when watchesPods.
 	objects     map[reflect.Type]*watched
 	watchesPods bool
-	handle      *Handle
-	waiting     waitingPods
+	// sharesObjects tells that the API server is part of this program.
+	sharesObjects bool
+	handle        *Handle
+	waiting       waitingPods
 	// slow are the binding cycles that do more than to bind; they have goroutines of their own.
 	slow      sync.WaitGroup
 	recorder  *events.Recorder
@@ -51,6 +53,9 @@ func New(cfg Config) (*Scheduler, error) {
 	}
 	s := &Scheduler{cfg: cfg, ready: make(chan struct{}), inbox: newInbox(), podClient: client.For[*corev1.Pod](cfg.Client)}
 	s.handle = &Handle{s}
+	if c, ok := cfg.Client.(interface{ SharesObjects() bool }); ok {
+		s.sharesObjects = c.SharesObjects()
+	}
 	s.waiting.pods = map[string]*bindingCycle{}
 	s.jobs = make(chan job, 2*cfg.Concurrency)
 	s.snapshot.Store(emptySnapshot)
