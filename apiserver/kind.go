@@ -126,6 +126,9 @@ type Subresource struct {
 	// Merge, when not nil, serves GET, PUT and PATCH: the body is the object itself, and Merge
 	// copies from body to stored what a write to the subresource may change.
 	Merge func(stored, body client.Object)
+	// Validate, when not nil, returns what is wrong with the result of Merge, in the place of the row's
+	// Validate.
+	Validate func(obj, old client.Object) field.ErrorList
 	// Resets are fields that Merge leaves alone, such as "status": writers of the subresource don't
 	// come to manage them.
 	Resets []string

@@ -136,16 +136,15 @@ func (s *Server) mergeObject(rq *request, obj, old client.Object) client.Object 
 		return obj
 	}
 	c := old.DeepCopyObject().(client.Object)
-	if sub, ok := res.Subresources[rq.ref.Subresource]; ok && sub.Merge != nil {
-		s.track(rq, old, obj)
-		sub.Merge(c, obj)
-		c.SetManagedFields(obj.GetManagedFields())
-		return c
-	}
 	if res.Default != nil {
 		res.Default(obj)
 	}
 	s.track(rq, old, obj)
+	if sub, ok := res.Subresources[rq.ref.Subresource]; ok && sub.Merge != nil {
+		sub.Merge(c, obj)
+		c.SetManagedFields(obj.GetManagedFields())
+		return c
+	}
 	res.copyStatus(c, obj)
 	c.SetManagedFields(obj.GetManagedFields())
 	if !slices.Contains(res.StatusResets, "metadata.labels") {
@@ -204,6 +203,8 @@ func (s *Server) finishUpdate(ctx context.Context, rq *request, obj client.Objec
 	switch {
 	case isStatus && res.ValidateStatus != nil:
 		errs = append(errs, res.ValidateStatus(obj, old)...)
+	case res.Subresources[rq.ref.Subresource].Validate != nil:
+		errs = append(errs, res.Subresources[rq.ref.Subresource].Validate(obj, old)...)
 	case !isStatus && rq.served().Validate != nil:
 		errs = append(errs, rq.served().Validate(obj, old)...)
 	}
