@@ -2,12 +2,14 @@ package raft_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -187,6 +189,9 @@ func (c *pauseCluster) verify() {
 	for _, op := range c.ops {
 		end = max(end, op.Return)
 	}
+	for _, op := range c.open { // one may have begun last of all
+		end = max(end, op.Call)
+	}
 	unknown := 0
 	for _, op := range c.open {
 		if op.Input != "get" { // a read without an answer says nothing
@@ -206,6 +211,10 @@ func (c *pauseCluster) verify() {
 	switch porcupine.CheckOperationsTimeout(model, c.ops, 2*time.Minute) {
 	case porcupine.Illegal:
 		c.t.Errorf("%d calls are not linearizable", len(c.ops))
+		slices.SortFunc(c.ops, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
+		for _, op := range c.ops {
+			c.t.Logf("client %d, %d to %d us: %v, %v", op.ClientId, op.Call/1000, op.Return/1000, op.Input, op.Output)
+		}
 	case porcupine.Unknown:
 		c.t.Errorf("%d calls could not be judged in time", len(c.ops))
 	}
