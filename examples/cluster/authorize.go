@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -47,23 +48,35 @@ func (c *cluster) authorize(cfg *apiserver.Config) error {
 }
 
 // ownPolicy is what the components here need besides Kubernetes' default policy: nodes, which that leaves to the
-// node authorizer, and what single controllers do in another way than Kubernetes' own.
+// node authorizer, the scheduler for pod groups, which Kubernetes has behind a feature gate, and controllers where
+// they do something in another way than Kubernetes' own.
 func ownPolicy() []client.Object {
+	scheduler := rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "system:kube-scheduler"}
 	nodes := rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "system:nodes"}
 	objects := []client.Object{bindingOf("inboard:nodes", "system:node", nodes)}
-	for _, c := range []struct{ controller, verb, group, resource string }{
-		{"deployment-controller", "patch", "apps", "deployments"}, // notes revisions
-		{"resourcequota-controller", "get", "", "resourcequotas"}, // reads before it writes
+	for _, own := range []struct {
+		to    rbacv1.Subject
+		rules []rbacv1.PolicyRule
+	}{
+		{scheduler, []rbacv1.PolicyRule{
+			ruleOf("scheduling.k8s.io", "podgroups", "get", "list", "watch"),
+			ruleOf("scheduling.k8s.io", "podgroups/status", "patch", "update"),
+		}},
+		{controllerAccount("deployment-controller"), []rbacv1.PolicyRule{ruleOf("apps", "deployments", "patch")}},
+		{controllerAccount("resourcequota-controller"), []rbacv1.PolicyRule{ruleOf("", "resourcequotas", "get")}},
 	} {
-		name := "inboard:" + c.controller
-		account := rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: metav1.NamespaceSystem, Name: c.controller}
-		role := &rbacv1.ClusterRole{
-			ObjectMeta: metav1.ObjectMeta{Name: name},
-			Rules:      []rbacv1.PolicyRule{{Verbs: []string{c.verb}, APIGroups: []string{c.group}, Resources: []string{c.resource}}},
-		}
-		objects = append(objects, role, bindingOf(name, name, account))
+		name := "inboard:" + strings.TrimPrefix(own.to.Name, "system:")
+		objects = append(objects, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: own.rules}, bindingOf(name, name, own.to))
 	}
 	return objects
+}
+
+func ruleOf(group, resource string, verbs ...string) rbacv1.PolicyRule {
+	return rbacv1.PolicyRule{Verbs: verbs, APIGroups: []string{group}, Resources: []string{resource}}
+}
+
+func controllerAccount(name string) rbacv1.Subject {
+	return rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: metav1.NamespaceSystem, Name: name}
 }
 
 func bindingOf(name, role string, to rbacv1.Subject) client.Object {
