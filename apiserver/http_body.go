@@ -67,22 +67,33 @@ func (c *call) body(into runtime.Object, kind kindOf, fieldValidation string) er
 		return err
 	}
 	if len(bytes.TrimSpace(data)) == 0 {
+		if _, err := c.media(); err != nil {
+			return err
+		}
 		return unrecognized(kind, "couldn't get version/kind; json parse error: unexpected end of JSON input", nil)
 	}
 	return c.decode(data, into, kind, fieldValidation)
 }
 
+// media returns the format of the request's body: one of three, JSON when it tells none.
+func (c *call) media() (string, error) {
+	ct := c.r.Header.Get("Content-Type")
+	if ct == "" {
+		return mediaJSON, nil
+	}
+	media, _, err := mime.ParseMediaType(ct)
+	if err != nil || media != mediaJSON && media != mediaYAML && media != mediaProto {
+		return "", unsupportedMedia()
+	}
+	return media, nil
+}
+
 // decode decodes a body in the format that the request's Content-Type tells.
 func (c *call) decode(data []byte, into runtime.Object, kind kindOf, fieldValidation string) error {
-	media := mediaJSON
-	if ct := c.r.Header.Get("Content-Type"); ct != "" {
-		parsed, _, err := mime.ParseMediaType(ct)
-		if err != nil {
-			return unsupportedMedia()
-		}
-		media = parsed
+	media, err := c.media()
+	if err != nil {
+		return err
 	}
-	var err error
 	switch media {
 	case mediaJSON:
 		err = decodeJSON(c.rq, data, into, kind, fieldValidation)
@@ -90,8 +101,6 @@ func (c *call) decode(data []byte, into runtime.Object, kind kindOf, fieldValida
 		err = decodeYAML(c.rq, data, into, kind, fieldValidation)
 	case mediaProto:
 		err = decodeProto(c.rq, data, into, kind)
-	default:
-		return unsupportedMedia()
 	}
 	return bodyError(err, kind)
 }

@@ -136,7 +136,10 @@ func (c *call) delete() error {
 	if err := c.negotiated(); err != nil {
 		return err
 	}
-	if c.target.ref.Subresource != "" {
+	if sub := c.target.ref.Subresource; sub != "" {
+		if _, own := c.rq.res.Subresources[sub]; !own && c.rq.checkSubresource() != nil {
+			return notFoundPath()
+		}
 		return methodNotAllowed()
 	}
 	opts, err := c.deleteOptions()

@@ -90,10 +90,6 @@ func (rq *request) sameNamespace(obj client.Object) error {
 func (rq *request) sameName(obj client.Object) error {
 	switch name := obj.GetName(); name {
 	case "":
-		obj.SetName(rq.ref.Name)
-		if rq.verb == verbPatch {
-			return nil
-		}
 		return badRequest("the name of the object (%s based on URL) was undeterminable: name must be provided", rq.ref.Name)
 	case rq.ref.Name:
 		return nil

@@ -86,7 +86,7 @@ func newPatcher(pt types.PatchType, patch []byte) (patcher, error) {
 func unsupportedPatch() error {
 	return &apierrors.StatusError{ErrStatus: metav1.Status{
 		Status: metav1.StatusFailure, Code: http.StatusUnsupportedMediaType, Reason: metav1.StatusReasonUnsupportedMediaType,
-		Message: "415: Unsupported Media Type",
+		Message: "415: Unsupported Media Type", Details: &metav1.StatusDetails{},
 	}}
 }
 

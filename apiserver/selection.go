@@ -86,7 +86,7 @@ func (r *resource) field(name string) func(client.Object) string {
 	switch {
 	case name == "metadata.name":
 		return func(o client.Object) string { return o.GetName() }
-	case name == "metadata.namespace" && r.Namespaced:
+	case name == "metadata.namespace" && (r.Namespaced || r.Fields == nil):
 		return func(o client.Object) string { return o.GetNamespace() }
 	}
 	return r.Fields[name]
@@ -108,6 +108,10 @@ func (sel *selector) matches(obj client.Object) bool {
 
 // checkListOptions refuses combinations of options that Kubernetes refuses.
 func checkListOptions(opts *metav1.ListOptions, watch bool) error {
+	// A selector that can't be read is told first.
+	if _, err := labels.Parse(opts.LabelSelector); err != nil {
+		return badRequest("%v", err)
+	}
 	internal := &internalversion.ListOptions{
 		Watch: watch, Limit: opts.Limit, Continue: opts.Continue,
 		ResourceVersion: opts.ResourceVersion, ResourceVersionMatch: opts.ResourceVersionMatch,

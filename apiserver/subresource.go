@@ -4,7 +4,6 @@ import (
 	"context"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -37,7 +36,7 @@ func (rq *request) checkSubresource() error {
 
 func (rq *request) noSubresource() error {
 	if rq.res.Subresources[rq.ref.Subresource].Create != nil {
-		return apierrors.NewMethodNotSupported(rq.qualified(), rq.verb)
+		return methodNotAllowed()
 	}
 	return notFoundPath()
 }
@@ -79,7 +78,7 @@ func (s *Server) createSubresource(ctx context.Context, rq *request, body runtim
 	sub, ok := rq.res.Subresources[rq.ref.Subresource]
 	if !ok || sub.Create == nil {
 		if rq.checkSubresource() == nil {
-			return nil, apierrors.NewMethodNotSupported(rq.qualified(), rq.verb)
+			return nil, methodNotAllowed()
 		}
 		return nil, rq.noSubresource()
 	}

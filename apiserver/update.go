@@ -9,6 +9,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/inboard/inboard/apiserver/client"
@@ -163,7 +164,9 @@ func (rq *request) checkPreconditions(obj, old client.Object) error {
 	version := obj.GetResourceVersion()
 	if version == "" || version == "0" {
 		if rq.res.ConditionalUpdate && rq.verb == verbUpdate {
-			return rq.invalid(old, field.ErrorList{field.Invalid(metadataPath.Child("resourceVersion"), 0, "must be specified for an update")})
+			named := schema.GroupKind{Group: rq.res.Group, Kind: rq.res.Resource} // as Kubernetes has it
+			return apierrors.NewInvalid(named, rq.ref.Name, field.ErrorList{
+				field.Invalid(metadataPath.Child("resourceVersion"), 0, "must be specified for an update")})
 		}
 		return nil
 	}

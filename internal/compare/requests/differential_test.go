@@ -1,0 +1,361 @@
+package requests
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
+	"sort"
+	"strings"
+	"testing"
+
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/yaml"
+
+	"github.com/inboard/inboard/apiserver"
+	"github.com/inboard/inboard/apiserver/kinds"
+	"github.com/inboard/inboard/internal/apitest"
+	"github.com/inboard/inboard/internal/compare/kube"
+)
+
+var (
+	sequences = flag.Int("requests.sequences", 12, "sequences of requests for each kind")
+	steps     = flag.Int("requests.steps", 8, "requests in a sequence")
+	seed      = flag.Uint64("requests.seed", 1, "seed of the requests")
+	only      = flag.String("requests.kinds", "", "compare only kinds whose name this pattern matches")
+)
+
+// kind is a kind with good objects of it.
+type kind struct {
+	apiserver.Kind
+	apiVersion, path string
+	// namespace is the kind's own: what LimitRanges and ResourceQuotas say must reach no other kind.
+	namespace string
+	samples   []object
+}
+
+// newKind returns nil for kinds that nothing is stored of.
+func newKind(t *testing.T, k apiserver.Kind) *kind {
+	if k.Review != nil {
+		return nil
+	}
+	raw, err := os.ReadFile("../kinds/testdata/" + strings.ToLower(k.GroupVersionKind.Kind) + ".yaml")
+	if err != nil {
+		t.Fatalf("no good objects of %s: %v", k.GroupVersionKind.Kind, err)
+	}
+	out := &kind{Kind: k, apiVersion: k.GroupVersion().String(), path: "/apis/" + k.GroupVersion().String()}
+	if k.Group == "" {
+		out.path = "/api/" + k.Version
+	}
+	if k.Namespaced {
+		out.namespace = "of-" + k.Resource
+		out.path += "/namespaces/" + out.namespace
+	}
+	out.path += "/" + k.Resource
+	for _, doc := range strings.Split(string(raw), "\n---\n") {
+		var o object
+		if err := yaml.Unmarshal([]byte(doc), &o); err != nil {
+			t.Fatal(err)
+		}
+		out.samples = append(out.samples, o)
+	}
+	return out
+}
+
+type api struct {
+	url    string
+	client *http.Client
+	real   bool
+}
+
+type answer struct {
+	code int
+	body object
+	text string
+}
+
+func (a *api) send(t *testing.T, r request) answer {
+	t.Helper()
+	if r.edit != nil {
+		path, _, _ := strings.Cut(r.path, "?")
+		got := a.send(t, request{method: "GET", path: path})
+		if got.code != 200 {
+			return got
+		}
+		r.edit(got.body)
+		r.body = encoded(got.body)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), r.method, a.url+r.path, bytes.NewReader(r.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer compare")
+	req.Header.Set("Accept", jsonType)
+	if r.media != "" {
+		req.Header.Set("Content-Type", r.media)
+	}
+	resp, err := a.client.Do(req)
+	if err != nil && a.real && strings.Contains(err.Error(), "INTERNAL_ERROR") {
+		return answer{} // kube-apiserver panicked
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := answer{code: resp.StatusCode}
+	if json.Unmarshal(raw, &out.body) != nil {
+		out.text = string(raw)
+	}
+	return out
+}
+
+var volatile = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|10\.96\.\d+\.\d+|Key: [^,]*`)
+
+// aspects returns what is compared of an answer, by name.
+func aspects(a answer) map[string]string {
+	out := map[string]string{"code": fmt.Sprint(a.code)}
+	if a.body == nil {
+		out["text"] = strings.TrimSpace(a.text)
+		return out
+	}
+	if a.body["kind"] == "Status" {
+		out["reason"], out["message"] = fmt.Sprint(a.body["reason"]), fmt.Sprint(a.body["message"])
+		if d, ok := a.body["details"].(object); ok {
+			var causes []string
+			list, _ := d["causes"].([]any)
+			for _, c := range list {
+				if o, ok := c.(object); ok && o["field"] == "patch" {
+					// It tells the whole document, in the form of a Go map or of JSON.
+					delete(o, "message")
+					delete(out, "message")
+				}
+				causes = append(causes, values.ReplaceAllString(string(encoded(c)), "value: ~: "))
+			}
+			slices.Sort(causes)
+			out["causes"] = strings.Join(causes, "\n")
+			if len(causes) > 0 {
+				delete(out, "message") // it tells the causes, in any order
+			}
+			delete(d, "causes")
+			out["details"] = string(encoded(d))
+		}
+	} else {
+		flatten(out, "", a.body)
+	}
+	for k, v := range out {
+		out[k] = volatile.ReplaceAllString(v, "~")
+	}
+	return out
+}
+
+// values are what causes tell of values: kube-apiserver has them in the form of its internal types, and for
+// some pointers null. After what is immutable a difference between such values may follow.
+var values = regexp.MustCompile(`value: (\{.*\}|\[.*\]|null|\\"[^"]*\\"|-?\d+): |\\n@@.*`)
+
+var index = regexp.MustCompile(`\[\d+\]`)
+
+// flatten puts the leaves of an object into out, but for what differs between any two servers.
+func flatten(out map[string]string, path string, v any) {
+	switch path {
+	case ".metadata.managedFields", ".metadata.resourceVersion", ".metadata.uid", ".items[0].metadata.managedFields",
+		".items[0].metadata.resourceVersion", ".spec.ports[0].nodePort", ".spec.ports[1].nodePort", ".items[0].spec.ports[0].nodePort",
+		".items[0].spec.ports[1].nodePort", ".spec.healthCheckNodePort", ".items[0].spec.healthCheckNodePort":
+		return
+	}
+	switch v := v.(type) {
+	case object:
+		for key, e := range v {
+			flatten(out, path+"."+key, e)
+		}
+		if len(v) == 0 {
+			out[path] = "{}"
+		}
+	case []any:
+		for i, e := range v {
+			flatten(out, fmt.Sprintf("%s[%d]", path, i), e)
+		}
+		if len(v) == 0 {
+			out[path] = "[]"
+		}
+	default:
+		out[path] = string(encoded(v))
+	}
+}
+
+// findings are the differences by what they are, with one example each.
+type findings map[string]*finding
+
+type finding struct {
+	n       int
+	example string
+}
+
+// compare adds how two answers differ, and tells whether they do.
+func (f findings) compare(k *kind, r request, want, got answer) bool {
+	theirs, ours := aspects(want), aspects(got)
+	keys := maps.Clone(theirs)
+	maps.Copy(keys, ours)
+	var differ []string
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if theirs[key] != ours[key] {
+			differ = append(differ, key)
+		}
+	}
+	if len(differ) == 0 {
+		return false
+	}
+	media := strings.TrimSuffix(strings.TrimPrefix(r.media, "application/"), "+json")
+	if r.method != "PATCH" {
+		media = ""
+	}
+	first := differ[0]
+	if slices.Contains(differ, "code") {
+		first = fmt.Sprintf("code %d, not %d", got.code, want.code)
+	}
+	what := strings.TrimSpace(fmt.Sprintf("%s %s %s: %s", k.GroupVersionKind.Kind, r.method, media, index.ReplaceAllString(first, "[]")))
+	what = strings.ReplaceAll(what, " :", ":")
+	if f[what] == nil {
+		var text strings.Builder
+		fmt.Fprintf(&text, "%s\n", &r)
+		for i, key := range differ {
+			if i > 30 {
+				fmt.Fprintf(&text, "      and %d more\n", len(differ)-i)
+				break
+			}
+			fmt.Fprintf(&text, "      %s\n        kube-apiserver: %s\n        ours:           %s\n", key, cut(theirs[key]), cut(ours[key]))
+		}
+		f[what] = &finding{example: text.String()}
+	}
+	f[what].n++
+	return true
+}
+
+func cut(s string) string {
+	if len(s) > 600 {
+		return s[:600] + "..."
+	}
+	return s
+}
+
+// run sends one sequence of requests; it ends at the first difference, after which the servers hold other
+// objects.
+func run(t *testing.T, k *kind, n int, real, ours *api, found findings) (sent int) {
+	g := &generator{Rand: rand.New(rand.NewPCG(*seed, uint64(n))), kind: k, name: fmt.Sprintf("s%d-%d", *seed, n)}
+	defer func() {
+		for _, a := range []*api{real, ours} {
+			a.send(t, request{method: "PATCH", path: k.path + "/" + g.name, media: mergeType, body: []byte(`{"metadata":{"finalizers":null}}`)})
+			a.send(t, request{method: "DELETE", path: k.path + "/" + g.name, media: jsonType, body: []byte(`{"gracePeriodSeconds":0}`)})
+		}
+	}()
+	for i := range *steps {
+		r := g.next()
+		if i == 0 {
+			r = g.create()
+		}
+		sent++
+		want := real.send(t, r)
+		if want.code == 0 {
+			t.Logf("kube-apiserver panics at %s", &r)
+			return sent
+		}
+		if found.compare(k, r, want, ours.send(t, r)) {
+			return sent
+		}
+	}
+	return sent
+}
+
+// The same requests get the same answers.
+func TestSameAnswers(t *testing.T) {
+	cfg := kube.Start(t)
+	hc, err := rest.HTTPClientFor(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	real := &api{url: cfg.Host, client: hc, real: true}
+	s := apitest.Open(t, func(c *apiserver.Config) {
+		c.Authentication.Tokens = map[string]apiserver.Identity{"compare": {User: "admin", Groups: []string{apiserver.GroupMasters}}}
+		c.DisableAdmission = []string{"ServiceAccount"} // as package kube disables it
+	})
+	srv := httptest.NewServer(s.API.Handler())
+	t.Cleanup(srv.Close)
+	ours := &api{url: srv.URL, client: srv.Client()}
+	found := findings{}
+	chosen := regexp.MustCompile(*only)
+	total := 0
+	for _, row := range kinds.All() {
+		k := newKind(t, row)
+		if k == nil || !chosen.MatchString(row.GroupVersionKind.Kind) {
+			continue
+		}
+		if real.send(t, request{method: "GET", path: k.path}).code == http.StatusNotFound {
+			t.Logf("kube-apiserver does not serve %s by default", k.path)
+			continue
+		}
+		if k.namespace != "" {
+			for _, a := range []*api{real, ours} {
+				ns := object{"metadata": object{"name": k.namespace}}
+				if got := a.send(t, request{method: "POST", path: "/api/v1/namespaces", media: jsonType, body: encoded(ns)}); got.code != http.StatusCreated {
+					t.Fatal(got)
+				}
+			}
+		}
+		for n := range *sequences {
+			total += run(t, k, n, real, ours, found)
+		}
+	}
+	t.Logf("%d requests", total)
+	report(t, found)
+}
+
+// report fails for what is not known, and, in a run of the usual size, for what is known and not found.
+func report(t *testing.T, found findings) {
+	known := readKnown(t)
+	used := map[string]bool{}
+	keys := slices.Collect(maps.Keys(found))
+	sort.Slice(keys, func(i, j int) bool { return found[keys[i]].n > found[keys[j]].n })
+	for _, key := range keys {
+		i := slices.IndexFunc(known, func(r *regexp.Regexp) bool { return r.MatchString(key) })
+		if i < 0 {
+			t.Errorf("%d times: %s\n    such as %s", found[key].n, key, found[key].example)
+			continue
+		}
+		used[known[i].String()] = true
+	}
+	usual := true
+	flag.Visit(func(f *flag.Flag) { usual = usual && !strings.HasPrefix(f.Name, "requests.") })
+	for _, r := range known {
+		if usual && !used[r.String()] {
+			t.Errorf("testdata/known.txt: %s is no difference any more: take it out", r)
+		}
+	}
+}
+
+// readKnown reads the patterns of the differences that are understood.
+func readKnown(t *testing.T) []*regexp.Regexp {
+	f, err := os.Open("testdata/known.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var known []*regexp.Regexp
+	for s := bufio.NewScanner(f); s.Scan(); {
+		if line := s.Text(); line != "" && !strings.HasPrefix(line, "#") {
+			known = append(known, regexp.MustCompile("^"+line+"$"))
+		}
+	}
+	return known
+}
