@@ -43,9 +43,10 @@ type kind struct {
 	samples   []object
 }
 
-// newKind returns nil for kinds that nothing is stored of.
+// newKind returns nil for kinds that can't be compared: those that nothing is stored of.
 func newKind(t *testing.T, k apiserver.Kind) *kind {
-	if k.Review != nil {
+	// kube-apiserver has a controller of its own that writes the status of flow schemas meanwhile.
+	if k.Review != nil || k.GroupVersionKind.Kind == "FlowSchema" {
 		return nil
 	}
 	raw, err := os.ReadFile("../kinds/testdata/" + strings.ToLower(k.GroupVersionKind.Kind) + ".yaml")
