@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"time"
 
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 
 	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/controller"
 	"github.com/inboard/inboard/controller/clusterroleaggregation"
 	"github.com/inboard/inboard/controller/deployment"
+	"github.com/inboard/inboard/controller/disruption"
 	"github.com/inboard/inboard/controller/endpointslice"
 	"github.com/inboard/inboard/controller/garbagecollector"
 	"github.com/inboard/inboard/controller/namespace"
@@ -31,7 +33,8 @@ type Config struct {
 	ClientFor func(controller string) client.Interface
 	// Resources are what the garbage collector watches; nil is the built-in kinds.
 	Resources []controller.Resource
-	// Discover tells, each time a namespace is deleted, what it may hold; nil is Resources.
+	// Discover tells, each time a namespace is deleted, what it may hold, and for quotas and disruption budgets
+	// which kinds there are; nil is Resources.
 	Discover controller.Resources
 	// QuotaResync is how often ResourceQuotas are counted anew; see resourcequota.Config.
 	QuotaResync time.Duration
@@ -72,6 +75,9 @@ func New(cfg Config) (*controller.Group, error) {
 	)
 	if _, unknown := cfg.Client.ResourceFor(&rbacv1.ClusterRole{}); unknown == nil && err == nil { // a server may be without them
 		err = clusterroleaggregation.Add(g, clusterroleaggregation.Config{})
+	}
+	if _, unknown := cfg.Client.ResourceFor(&policyv1.PodDisruptionBudget{}); unknown == nil && err == nil {
+		err = disruption.Add(g, disruption.Config{Resources: cfg.Discover})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("builtin: %w", err)
