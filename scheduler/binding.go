@@ -77,7 +77,7 @@ func (l *loop) put(p *queuedPod, profile *Profile, node string, states []any) (*
 	p.eviction = nil
 	end := l.reserve(c)
 	// The pod counts from now on, while it is being bound.
-	l.placed[p.Pod.Key] = &placedPod{info: p.Pod, node: node, assumed: p, cycle: c}
+	l.setPlaced(p.Pod.Key, &placedPod{info: p.Pod, node: node, assumed: p, cycle: c})
 	l.edit.AddPod(p.Pod, node)
 	for _, obj := range c.assumed {
 		l.edit.SetObject(obj)
@@ -188,11 +188,16 @@ func (l *loop) bind(c *bindingCycle) {
 func (l *loop) giveUp(c *bindingCycle, end *cycleEnd) {
 	l.undo(c)
 	p, key := c.queued, c.pod.Key
+	result := AttemptError
+	if end.status.Rejected() {
+		result = AttemptUnschedulable
+	}
+	l.attempted(p, result)
 	at := l.placed[key]
 	if at == nil || at.cycle != c {
 		return // the watch has told of a binding or of the end of the pod already
 	}
-	delete(l.placed, key)
+	l.setPlaced(key, nil)
 	l.edit.RemovePod(key, at.node)
 	// The room helps others, but not the pod itself, which is not in the queue now.
 	l.wake(l.removed(at.info, at.node))
@@ -248,7 +253,12 @@ func (l *loop) restore(obj client.Object) {
 type bindJob struct{ *bindingCycle }
 
 func (j *bindJob) run(ctx context.Context, s *Scheduler) {
+	s.binding.Add(1)
+	defer s.binding.Add(-1)
 	end := j.steps(ctx, s.handle)
+	if end == nil {
+		s.attempted(j.queued, AttemptScheduled)
+	}
 	s.inbox.post(func(l *loop) { l.bound(j.bindingCycle, end) })
 	pod := j.pod.Pod
 	if end != nil {

@@ -36,6 +36,8 @@ type Config struct {
 	RequestTimeout time.Duration
 	// LeaderElection, when not zero, makes Run wait until this scheduler is the one that works.
 	LeaderElection LeaderElection
+	// Events are told what happens; package scheduler/metrics counts it for Prometheus.
+	Events Events
 	// Logger receives what goes wrong, and each binding at debug level; nil discards.
 	Logger *slog.Logger
 }

@@ -29,6 +29,9 @@ func (l *loop) preempt(p *queuedPod, room PostFilterResult) {
 	l.edit.Nominate(p.Pod, room.Nominate)
 	l.displaceClaims(p.Pod, room.Nominate)
 	p.eviction = &eviction{awaits: map[string]bool{}}
+	if f := l.cfg.Events.Preempting; f != nil && len(room.Victims) > 0 {
+		f(len(room.Victims))
+	}
 	for _, victim := range room.Victims {
 		l.evict(p, victim, room.Nominate)
 	}

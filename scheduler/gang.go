@@ -163,6 +163,7 @@ func (l *loop) placeGang(first *queuedPod, profile *Profile, group *schedulingv1
 			cycles, errs, err = l.settleAll(members, profile, group)
 		}
 	}
+	l.beganTogether(members)
 	for i, m := range members {
 		switch {
 		case errs[i] != nil:
@@ -234,6 +235,7 @@ func pickyFirst(members []*queuedPod, errs []error) []*queuedPod {
 // order of the queue. Those that have failed sit out their back-off, and those that something else keeps out stay.
 func (l *loop) waitingMembers(first *queuedPod) []*queuedPod {
 	out := []*queuedPod{first}
+	first.choosing = 0
 	now := time.Now()
 	for key := range l.groups[groupKey(first.Pod.Pod)] {
 		m := l.queue.pods[key]
@@ -241,6 +243,7 @@ func (l *loop) waitingMembers(first *queuedPod) []*queuedPod {
 			continue
 		}
 		l.queue.take(m)
+		m.choosing = 0 // it may not come to its turn
 		out = append(out, m)
 	}
 	slices.SortFunc(out, func(a, b *queuedPod) int {
@@ -269,7 +272,7 @@ func sameRules(m, first *queuedPod, group *schedulingv1beta1.PodGroup) error {
 
 // settle places one pod of a group and reserves what it needs.
 func (l *loop) settle(m *queuedPod, profile *Profile) (*bindingCycle, error) {
-	pl, err := profile.place(Cycle{Pod: m.Pod, Snapshot: &l.edit.s, Handle: l.handle, Random: l.random}, false)
+	pl, err := l.choose(m, profile, Cycle{Pod: m.Pod, Snapshot: &l.edit.s, Handle: l.handle, Random: l.random}, false)
 	if err != nil {
 		return nil, err
 	}
@@ -287,7 +290,7 @@ func (l *loop) settle(m *queuedPod, profile *Profile) (*bindingCycle, error) {
 // unsettle undoes settle. It wakes nobody: the room was never seen to be taken.
 func (l *loop) unsettle(c *bindingCycle) {
 	l.undo(c)
-	delete(l.placed, c.pod.Key)
+	l.setPlaced(c.pod.Key, nil)
 	l.edit.RemovePod(c.pod.Key, c.node)
 	l.queue.pods[c.pod.Key] = c.queued
 }
@@ -311,6 +314,7 @@ func (l *loop) unplacedMember(m *queuedPod, profile *Profile, err error) {
 		l.unplaced(m, err, PostFilterResult{})
 		return
 	}
+	l.attempted(m, AttemptUnschedulable)
 	l.refused(m, by, time.Now())
 	l.report(m, corev1.PodReasonUnschedulable, err.Error())
 }

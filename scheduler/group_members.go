@@ -54,7 +54,7 @@ func (l *loop) wakeGroup(group string) {
 			if l.queue.take(p); by != "" {
 				l.queue.gate(p, by)
 			} else {
-				l.queue.activate(p)
+				l.queue.enter(p, time.Now())
 			}
 		case p.where == inUnschedulable && slices.Contains(p.refusedBy, NameGangScheduling):
 			l.queue.wakeUp(p, time.Now())

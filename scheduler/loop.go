@@ -23,6 +23,8 @@ type loop struct {
 	ctx, requests context.Context
 	queue         *queue
 	placed        map[string]*placedPod
+	// assumedPods is how many of them are assumed; setPlaced counts.
+	assumedPods int
 	// groups are the pods, by key, of each pod group.
 	groups map[string]map[string]struct{}
 	// awaited are the victims, by key, and the pods that wait for their end.
@@ -109,6 +111,7 @@ const publishEvery = 64
 
 func (l *loop) publish() {
 	l.snapshot.Store(l.edit.Snapshot())
+	l.setStats(l.currentStats())
 	l.unpublished = 0
 }
 
@@ -120,10 +123,12 @@ func (l *loop) placeNext() bool {
 	if l.underWay >= l.limit() {
 		return false
 	}
-	p := l.queue.pop(time.Now())
+	now := time.Now()
+	p := l.queue.pop(now)
 	if p == nil {
 		return false
 	}
+	p.began = now
 	profile := l.cfg.Profiles[p.Pod.Pod.Spec.SchedulerName]
 	if profile == nil {
 		l.queue.remove(p.Pod.Key)
@@ -137,7 +142,7 @@ func (l *loop) placeNext() bool {
 		l.placeGang(p, profile, group)
 		return true
 	}
-	pl, err := profile.place(Cycle{Pod: p.Pod, Snapshot: &l.edit.s, Handle: l.handle, Random: l.random, brief: profile.brief}, true)
+	pl, err := l.choose(p, profile, Cycle{Pod: p.Pod, Snapshot: &l.edit.s, Handle: l.handle, Random: l.random, brief: profile.brief}, true)
 	if err != nil {
 		l.unplaced(p, err, pl.room)
 		return true
@@ -163,6 +168,7 @@ func (l *loop) send(j job) {
 
 // unplaced puts a pod back that has found no node, makes room for it if that is possible, and says so.
 func (l *loop) unplaced(p *queuedPod, err error, room PostFilterResult) {
+	l.attempted(p, resultOf(err))
 	now := time.Now()
 	var fit *FitError
 	reason := corev1.PodReasonSchedulerError
@@ -232,6 +238,7 @@ func (l *loop) refused(p *queuedPod, by []string, now time.Time) {
 }
 
 func (l *loop) wake(e *Event) {
+	now := time.Now()
 	l.queue.wake(e.Kind, func(p *queuedPod) bool {
 		helps := l.helps(p, e)
 		if helps && p.eviction.busy() {
@@ -239,10 +246,10 @@ func (l *loop) wake(e *Event) {
 			return false
 		}
 		return helps
-	}, time.Now())
+	}, now)
 	l.queue.regate(func(p *queuedPod) bool {
 		return l.cfg.Profiles[p.Pod.Pod.Spec.SchedulerName].Helps([]string{p.gatedBy}, p.Pod, e)
-	}, func(p *queuedPod) string { return l.gatedBy(p.Pod) })
+	}, func(p *queuedPod) string { return l.gatedBy(p.Pod) }, now)
 }
 
 func (l *loop) nodeChanged(old, now *corev1.Node) {

@@ -43,6 +43,7 @@ var (
 
 // PostFilter implements PostFilterPlugin.
 func (pl DefaultPreemption) PostFilter(c *Cycle, fit *FitError) (PostFilterResult, *Status) {
+	c.Handle.preemptionAttempted()
 	if c.run == nil {
 		return PostFilterResult{}, notOnThatPoint
 	}

@@ -42,10 +42,25 @@ func (l *loop) podGone(key string) {
 		return
 	}
 	l.dropWaiting(at)
-	delete(l.placed, key)
+	l.setPlaced(key, nil)
 	l.edit.RemovePod(key, at.node)
 	l.wake(l.removed(at.info, at.node))
 	l.victimGone(key)
+}
+
+// setPlaced notes where a pod is; nil means on no node.
+func (l *loop) setPlaced(key string, at *placedPod) {
+	if old := l.placed[key]; old != nil && old.assumed != nil {
+		l.assumedPods--
+	}
+	if at == nil {
+		delete(l.placed, key)
+		return
+	}
+	if at.assumed != nil {
+		l.assumedPods++
+	}
+	l.placed[key] = at
 }
 
 // removed is the event that a pod is no longer on a node.
@@ -69,6 +84,7 @@ func (l *loop) forget(key string) {
 func (l *loop) dropWaiting(at *placedPod) {
 	if at.cycle != nil && len(at.cycle.waits) > 0 {
 		l.undo(at.cycle)
+		l.attempted(at.cycle.queued, AttemptUnschedulable)
 	}
 }
 
@@ -85,7 +101,7 @@ func (l *loop) podOnNode(pod *corev1.Pod) {
 		l.wake(l.removed(at.info, at.node))
 		at = nil
 	}
-	l.placed[key] = &placedPod{info: info, node: pod.Spec.NodeName}
+	l.setPlaced(key, &placedPod{info: info, node: pod.Spec.NodeName})
 	l.edit.AddPod(info, pod.Spec.NodeName)
 	switch {
 	case at == nil || at.assumed != nil:

@@ -16,6 +16,8 @@ type queue struct {
 	backoff          podHeap
 	// gated is walked on each event. Pods with scheduling gates are not in it.
 	unschedulable, gated map[string]*queuedPod
+	// gates is how many pods are gated, those with scheduling gates too.
+	gates int
 	// interested are the unschedulable pods by the kinds of events that may help them.
 	interested map[eventKinds]map[*queuedPod]struct{}
 	seq        uint64
@@ -53,6 +55,10 @@ type queuedPod struct {
 	eviction *eviction
 	// gatedBy is the plugin that keeps the pod out of the queue.
 	gatedBy string
+	// entered is when the pod was active for the first time, began when the attempt under way began, and
+	// choosing how long it took to choose a node, where someone wants to know.
+	entered, began time.Time
+	choosing       time.Duration
 	// seq orders pods that the QueueSortPlugin does not.
 	seq   uint64
 	index int
@@ -92,7 +98,7 @@ func (q *queue) set(info *PodInfo, gatedBy string, retry bool, now time.Time) {
 	case !ok || p.where == inGated:
 		q.take(p)
 		p.Pod = info
-		q.activate(p)
+		q.enter(p, now)
 	case p.where == inActive:
 		q.take(p) // its priority may be another
 		p.Pod = info
@@ -108,6 +114,7 @@ func (q *queue) set(info *PodInfo, gatedBy string, retry bool, now time.Time) {
 // gate keeps a pod out that is in no part.
 func (q *queue) gate(p *queuedPod, by string) {
 	p.where, p.gatedBy = inGated, by
+	q.gates++
 	if by != NameSchedulingGates {
 		q.gated[p.Pod.Key] = p
 	}
@@ -141,9 +148,18 @@ func (q *queue) take(p *queuedPod) {
 			delete(q.interested, p.interest)
 		}
 	case inGated:
+		q.gates--
 		delete(q.gated, p.Pod.Key)
 	}
 	p.where = nowhere
+}
+
+// enter activates a pod that nothing keeps out any more.
+func (q *queue) enter(p *queuedPod, now time.Time) {
+	if p.entered.IsZero() {
+		p.entered = now
+	}
+	q.activate(p)
 }
 
 func (q *queue) activate(p *queuedPod) {
@@ -231,7 +247,7 @@ func (q *queue) retried(p *queuedPod, now time.Time) {
 
 // regate asks gatedBy about the pods that helps returns true for. Those that no plugin keeps out any
 // more are active.
-func (q *queue) regate(helps func(*queuedPod) bool, gatedBy func(*queuedPod) string) {
+func (q *queue) regate(helps func(*queuedPod) bool, gatedBy func(*queuedPod) string, now time.Time) {
 	for _, p := range q.gated {
 		if !helps(p) {
 			continue
@@ -240,7 +256,7 @@ func (q *queue) regate(helps func(*queuedPod) bool, gatedBy func(*queuedPod) str
 		if q.take(p); by != "" {
 			q.gate(p, by)
 		} else {
-			q.activate(p)
+			q.enter(p, now)
 		}
 	}
 }

@@ -144,7 +144,7 @@ func TestQueueKeepsEveryPodInOnePlace(t *testing.T) {
 				q.flush(now)
 				q.regate(func(*queuedPod) bool { return true }, func(p *queuedPod) string {
 					return rapid.SampledFrom([]string{"", "Quota", NameSchedulingGates}).Draw(t, "regatedBy")
-				})
+				}, now)
 			case 6:
 				for _, p := range out {
 					if q.pods[p.Pod.Key] == p {

@@ -42,6 +42,10 @@ type Scheduler struct {
 	elector *election.Elector
 	// snapshot is the newest state, assumed pods included, for Snapshot.
 	snapshot atomic.Pointer[Snapshot]
+	statsMu  sync.Mutex
+	stats    Stats
+	// binding is how many goroutines are binding a pod.
+	binding atomic.Int64
 }
 
 // New returns a scheduler that does nothing until Run is called. The error names the field of cfg
@@ -139,6 +143,7 @@ func (s *Scheduler) run(ctx context.Context) error {
 		wg.Go(func() { s.work(ctx, requestCtx) })
 	}
 	newLoop(ctx, requestCtx, s).run()
+	s.setStats(Stats{})
 	err := context.Cause(ctx)
 	cancel(nil)
 	wg.Wait()

@@ -59,6 +59,8 @@ var rules = []rule{
 		own: []string{"store", "apiserver/client", "apiserver/internal/managed", "apiserver/openapi", "apiserver/pki", "internal/quota"},
 		why: "the API over a store; it meets the components only at the contract"},
 
+	{pkg: "scheduler/metrics", may: []string{"github.com/prometheus/client_golang/prometheus/..."}, own: []string{"scheduler"},
+		why: "a scheduler's figures for Prometheus; nobody else needs it"},
 	{pkg: "scheduler/...", may: with("k8s.io/component-helpers/...", "k8s.io/csi-translation-lib/..."), own: []string{"apiserver/client", "apiserver/client/replica", "internal/election", "internal/events", "scheduler/..."},
 		why: "a component meets the others only at the contract"},
 
@@ -129,7 +131,7 @@ var banned = []struct {
 	{dep: "go.etcd.io/etcd/...", except: []string{"store/etcdapi/...", "examples/..."}, why: "only store/etcdapi speaks etcd's protocol"},
 	{dep: "github.com/opencontainers/runc/...", except: []string{"kubelet/runc", "examples/..."}, why: "only kubelet/runc needs libcontainer"},
 	{dep: "github.com/coreos/go-iptables/...", except: []string{"proxy/iptables", "examples/..."}, why: "only proxy/iptables needs it"},
-	{dep: "github.com/prometheus/client_golang/...", except: []string{"store/metrics", "examples/..."}, why: "metrics are for who asks for them"},
+	{dep: "github.com/prometheus/client_golang/...", except: []string{"store/metrics", "scheduler/metrics", "examples/..."}, why: "metrics are for who asks for them"},
 	// hashicorp/raft itself brings it.
 	{dep: "testing", except: []string{"store/storetest", "store/raft", "store/metrics", "store/etcdapi/etcdraft", "apiserver/client/clienttest", "kubelet/kubelettest/...", "internal/apitest", "internal/nstest", "examples/..."},
 		why: "programs don't link test code"},
