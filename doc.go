@@ -12,6 +12,7 @@
 //     serialization; apiserver/client/rest reaches any other Kubernetes by HTTPS;
 //     apiserver/client/replica keeps a synced view of one kind.
 //   - scheduler: places pods on nodes; a pure function over a snapshot, and a loop around it.
+//     scheduler/metrics has its figures.
 //   - controller: a reconcile loop as a library. controller/deployment and its siblings are built on it,
 //     controller/builtin runs them all.
 //   - kubelet: runs the pods of one node on a Runtime. kubelet/runc runs containers by libcontainer,
