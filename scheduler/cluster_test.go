@@ -146,6 +146,18 @@ func (c *cluster) waitRefused(name, reason string) string {
 	return condition(p).Message
 }
 
+// waitMessage waits until a pod's condition has the reason and the message. An earlier message may be of before the
+// scheduler knew of all that the test has made: kinds come by watches of their own.
+func (c *cluster) waitMessage(name, reason, message string) {
+	c.t.Helper()
+	p := c.wait(name, fmt.Sprintf("a condition of reason %s and message %q", reason, message), func(p *corev1.Pod) bool {
+		return condition(p).Reason == reason && condition(p).Message == message
+	})
+	if got := condition(p); got.Status != corev1.ConditionFalse {
+		c.t.Errorf("condition is %+v", got)
+	}
+}
+
 // waitAny returns the first of two pods that is refused with the given message.
 func (c *cluster) waitAny(a, b, message string) string {
 	c.t.Helper()

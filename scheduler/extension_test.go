@@ -161,9 +161,7 @@ func TestARefusalAfterTheChoiceSaysWhy(t *testing.T) {
 	}}
 	c.start(scheduler.Config{Profiles: with(t, p)})
 	c.addPod(newPod("web", "1"))
-	if m := c.waitRefused("web", "Unschedulable"); m != "0/1 nodes are available: 1 the moon is full." {
-		t.Errorf("message is %q", m)
-	}
+	c.waitMessage("web", "Unschedulable", "0/1 nodes are available: 1 the moon is full.")
 }
 
 // TestPermitHoldsAPodOnItsNode: its room is taken while it waits, and free again once it is rejected.
@@ -184,18 +182,14 @@ func TestPermitHoldsAPodOnItsNode(t *testing.T) {
 	second := c.addPod(newPod("held-2", "1"))
 	<-handles
 	c.addPod(newPod("next", "2"))
-	if m := c.waitRefused("next", "Unschedulable"); m != "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod." {
-		t.Errorf("message is %q", m)
-	}
+	c.waitMessage("next", "Unschedulable", "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.")
 	if got := h.WaitingPods(); len(got) != 2 || got[0].Node != "node-a" || fmt.Sprint(got[0].Plugins) != "[Points]" {
 		t.Errorf("waiting: %+v", got)
 	}
 	h.Allow(string(first.UID), "Points")
 	c.waitBound("held-1")
 	h.Reject(string(second.UID), "Points", "the quota is used up")
-	if m := c.waitRefused("held-2", "Unschedulable"); m != "0/1 nodes are available: 1 the quota is used up." {
-		t.Errorf("message is %q", m)
-	}
+	c.waitMessage("held-2", "Unschedulable", "0/1 nodes are available: 1 the quota is used up.")
 	c.deletePod("held-1")
 	c.deletePod("held-2")
 	c.waitBound("next")
@@ -209,9 +203,7 @@ func TestPermissionComesTooLate(t *testing.T) {
 	}})})
 	c.addPod(newPod("web", "1"))
 	const want = "0/1 nodes are available: 1 rejected due to timeout after waiting 1ms at plugin Points."
-	if m := c.waitRefused("web", "Unschedulable"); m != want {
-		t.Errorf("message is %q", m)
-	}
+	c.waitMessage("web", "Unschedulable", want)
 }
 
 // TestAPodThatIsDeletedWaitsNoLonger: what it had reserved is given back.
@@ -286,9 +278,7 @@ func TestPluginsSeeTheObjectsThatTheyWatch(t *testing.T) {
 	add("permit", "no")
 	c.waitBound("first")
 	c.addPod(newPod("second", "1"))
-	if m := c.waitRefused("second", "Unschedulable"); m != "0/1 nodes are available: nothing is free. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod." {
-		t.Errorf("message is %q", m)
-	}
+	c.waitMessage("second", "Unschedulable", "0/1 nodes are available: nothing is free. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.")
 	add("b", "yes")
 	c.waitBound("second")
 }

@@ -49,9 +49,7 @@ func TestUnschedulablePodSaysWhyAndIsBoundWhenANodeComes(t *testing.T) {
 	c := newCluster(t)
 	c.start(scheduler.Config{})
 	c.addPod(newPod("large", "8"))
-	if m := c.waitRefused("large", "Unschedulable"); m != "no nodes available to schedule pods" {
-		t.Errorf("message is %q", m)
-	}
+	c.waitMessage("large", "Unschedulable", "no nodes available to schedule pods")
 	c.addNode("small", "4")
 	const want = "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
 	c.wait("large", want, func(p *corev1.Pod) bool { return condition(p).Message == want })
@@ -90,9 +88,7 @@ func TestGatesHoldAPodBack(t *testing.T) {
 	p := newPod("gated", "1")
 	p.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: "example.com/quota"}}
 	c.addPod(p)
-	if m := c.waitRefused("gated", "SchedulingGated"); m != "Scheduling is blocked due to non-empty scheduling gates" {
-		t.Errorf("message is %q", m)
-	}
+	c.waitMessage("gated", "SchedulingGated", "Scheduling is blocked due to non-empty scheduling gates")
 	c.addPod(newPod("free", "1"))
 	c.waitBound("free")
 	patch(t, c.c, "gated", `{"spec":{"schedulingGates":[{"$patch":"delete","name":"example.com/quota"}]}}`)
@@ -144,10 +140,8 @@ func TestUnsupportedFieldsAreNamed(t *testing.T) {
 	p := newPod("db", "1")
 	p.Spec.ResourceClaims = []corev1.PodResourceClaim{{Name: "gpu", ResourceClaimName: new("gpu")}}
 	c.addPod(p)
-	if m := c.waitRefused("db", "Unschedulable"); m != "0/1 nodes are available: this scheduler does not support spec.resourceClaims. "+
-		"preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling." {
-		t.Errorf("message is %q", m)
-	}
+	c.waitMessage("db", "Unschedulable", "0/1 nodes are available: this scheduler does not support spec.resourceClaims. "+
+		"preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.")
 }
 
 func TestFailedBindingsAreRetried(t *testing.T) {
@@ -259,9 +253,7 @@ func TestAPanicOfAPluginHarmsOnlyItsPod(t *testing.T) {
 	bad := newPod("bad", "1")
 	bad.Labels = map[string]string{"explode": "yes"}
 	c.addPod(bad)
-	if m := c.waitRefused("bad", "SchedulerError"); m != `running Filter plugin "Explosive": panic: boom` {
-		t.Errorf("message is %q", m)
-	}
+	c.waitMessage("bad", "SchedulerError", `running Filter plugin "Explosive": panic: boom`)
 	c.addPod(newPod("good", "1"))
 	c.waitBound("good")
 }

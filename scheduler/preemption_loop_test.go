@@ -75,9 +75,7 @@ func TestPreemptionEvictsAndWaitsForTheEnd(t *testing.T) {
 	}
 	c.nominated("web", "node-a")
 	const want = "0/1 nodes are available: 1 Insufficient cpu. preemption: found a potential placement for pod on node node-a, preempting 1 victims"
-	if m := c.waitRefused("web", "Unschedulable"); m != want {
-		t.Errorf("message is %q", m)
-	}
+	c.waitMessage("web", "Unschedulable", want)
 	// Nothing of lower priority takes the room, or gets the room that the victim leaves.
 	c.addPod(classPod("other", "middle", "1500m"))
 	c.waitRefused("other", "Unschedulable")
