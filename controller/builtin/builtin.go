@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	storagev1 "k8s.io/api/storage/v1"
 
 	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/controller"
@@ -23,6 +26,7 @@ import (
 	"github.com/inboard/inboard/controller/replicaset"
 	"github.com/inboard/inboard/controller/resourcequota"
 	"github.com/inboard/inboard/controller/serviceaccount"
+	"github.com/inboard/inboard/controller/storageprotection"
 	"github.com/inboard/inboard/controller/tainteviction"
 )
 
@@ -31,7 +35,8 @@ type Config struct {
 	Client client.Interface
 	// ClientFor returns the client of one controller, see controller.GroupConfig; nil is Client for all.
 	ClientFor func(controller string) client.Interface
-	// Resources are what the garbage collector watches; nil is the built-in kinds.
+	// Resources are what the garbage collector watches; nil is the built-in kinds. When they are given and have
+	// no VolumeAttributesClasses, the server is taken to have none.
 	Resources []controller.Resource
 	// Discover tells, each time a namespace is deleted, what it may hold, and for quotas and disruption budgets
 	// which kinds there are; nil is Resources.
@@ -51,6 +56,7 @@ func New(cfg Config) (*controller.Group, error) {
 	if cfg.Client == nil {
 		return nil, errors.New("builtin: Config.Client is nil")
 	}
+	protection := storageOf(cfg)
 	if cfg.Resources == nil {
 		cfg.Resources = controller.Builtin()
 	}
@@ -72,6 +78,7 @@ func New(cfg Config) (*controller.Group, error) {
 		tainteviction.Add(g, tainteviction.Config{}),
 		podgc.Add(g, podgc.Config{}),
 		resourcequota.Add(g, resourcequota.Config{Resources: cfg.Discover, Resync: cfg.QuotaResync}),
+		storageprotection.Add(g, protection),
 	)
 	if _, unknown := cfg.Client.ResourceFor(&rbacv1.ClusterRole{}); unknown == nil && err == nil { // a server may be without them
 		err = clusterroleaggregation.Add(g, clusterroleaggregation.Config{})
@@ -83,4 +90,15 @@ func New(cfg Config) (*controller.Group, error) {
 		return nil, fmt.Errorf("builtin: %w", err)
 	}
 	return g, nil
+}
+
+// storageOf tells which kinds of storage the server has: it may be without some.
+func storageOf(cfg Config) storageprotection.Config {
+	_, noVolumes := cfg.Client.ResourceFor(&corev1.PersistentVolume{})
+	classes, noClasses := cfg.Client.ResourceFor(&storagev1.VolumeAttributesClass{})
+	listed := cfg.Resources == nil || slices.ContainsFunc(cfg.Resources, func(r controller.Resource) bool { return r.GroupVersionResource == classes })
+	return storageprotection.Config{
+		WithoutVolumes: noVolumes != nil,
+		WithoutClasses: noVolumes != nil || noClasses != nil || !listed,
+	}
 }

@@ -119,12 +119,10 @@ func (c *cluster) serveEtcd(ctx context.Context, wg *sync.WaitGroup, st *store.S
 // serveAPI starts the API server and waits until it is ready.
 func (c *cluster) serveAPI(ctx context.Context, wg *sync.WaitGroup, st *store.Store, ln net.Listener) error {
 	cfg := apiserver.Config{Store: st, Kinds: kinds.All(), ServiceCIDR: c.services, Logger: c.log,
-		RequireServiceAccounts: c.has(controllers),
-		// No controller here lets go of volumes that are not in use.
-		DisableAdmission: []string{"StorageObjectInUseProtection"}}
+		RequireServiceAccounts: c.has(controllers)}
 	if !c.has(controllers) {
-		// Nobody takes the taint from nodes that are ready.
-		cfg.DisableAdmission = append(cfg.DisableAdmission, "TaintNodesByCondition")
+		// Nobody takes the taint from nodes that are ready, nor the finalizer from volumes that nothing uses.
+		cfg.DisableAdmission = []string{"TaintNodesByCondition", "StorageObjectInUseProtection"}
 	}
 	// The credentials for kubelets can only be made once the authority is there; see below.
 	own := &tls.Config{}
