@@ -3,8 +3,8 @@
 // controllers of Kubernetes are written on it, one package each: controller/deployment,
 // controller/replicaset, controller/endpointslice, controller/namespace,
 // controller/garbagecollector, controller/serviceaccount, controller/nodelifecycle,
-// controller/tainteviction, controller/podgc, controller/resourcequota,
-// controller/clusterroleaggregation and controller/disruption; controller/builtin runs them all.
+// controller/tainteviction, controller/podgc, controller/resourcequota, controller/disruption,
+// controller/storageprotection and controller/clusterroleaggregation; controller/builtin runs them all.
 //
 // A controller needs a Reconciler and the Sources whose changes lead to a reconcile. New makes one
 // that stands alone; a Group runs several that share their views.

@@ -1,4 +1,6 @@
-// Package builtin runs the built-in controllers together, on one set of views.
+// Package builtin runs the built-in controllers together, on one set of views. With them an API server can have all
+// admission plugins that are on by default: nodelifecycle takes the taint of TaintNodesByCondition from nodes that
+// are ready, storageprotection the finalizers of StorageObjectInUseProtection from volumes that nothing uses.
 package builtin
 
 import (

@@ -242,7 +242,7 @@ func TestVolumes(t *testing.T) {
 // TestClasses stay while a volume has them or a claim asks for them.
 func TestClasses(t *testing.T) {
 	inWorld(t, nil, nil, func(w *world) {
-		for _, name := range []string{"fast", "slow"} {
+		for _, name := range []string{"fast", "slow", "dear"} {
 			create(w, w.classes, &storagev1.VolumeAttributesClass{ObjectMeta: metav1.ObjectMeta{Name: name}, DriverName: "disk.example.com", Parameters: map[string]string{"iops": "1"}})
 		}
 		v, c := volume("v"), claim("c")
@@ -257,6 +257,13 @@ func TestClasses(t *testing.T) {
 		is(w, w.classes, "", "fast", "kept")
 		remove(w, w.claims, "default", "c")
 		is(w, w.classes, "", "fast", "gone")
+		v = volume("last")
+		v.Spec.VolumeAttributesClassName = ptr.To("dear")
+		create(w, w.volumes, v)
+		remove(w, w.classes, "", "dear")
+		is(w, w.classes, "", "dear", "kept")
+		remove(w, w.volumes, "", "last")
+		is(w, w.classes, "", "dear", "gone")
 	})
 }
 

@@ -21,7 +21,10 @@ func main() {
 	defer stop()
 	st := must(store.Open(store.Config{})) // in memory; store/raft has a durable one
 	defer st.Close()
-	api := must(apiserver.New(apiserver.Config{Store: st, Kinds: kinds.All()}))
+	api := must(apiserver.New(apiserver.Config{Store: st, Kinds: kinds.All(),
+		// What only controllers undo: the taint of new nodes, the finalizers of volumes. Leave this line out when
+		// your program runs those of package controller/builtin too.
+		DisableAdmission: []string{"TaintNodesByCondition", "StorageObjectInUseProtection"}}))
 	sched := must(scheduler.New(scheduler.Config{
 		Client: api.Client(apiserver.Identity{User: "system:kube-scheduler"})})) // no socket between them
 	ca := must(pki.New("example"))
