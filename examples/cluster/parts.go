@@ -8,9 +8,12 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/apiserver/kinds"
+	"github.com/inboard/inboard/controller"
 	"github.com/inboard/inboard/controller/builtin"
 	"github.com/inboard/inboard/kubelet"
 	"github.com/inboard/inboard/kubelet/image"
@@ -78,8 +81,22 @@ func (c *cluster) newControllers() (part, string, error) {
 	if c.authority != nil {
 		cfg.RootCA = c.authority.CertificatePEM()
 	}
+	if c.server != nil {
+		cfg.Resources = served()
+	}
 	g, err := builtin.New(cfg)
 	return g, "", err
+}
+
+// served are the resources whose objects go with their namespace or owner: all that this program's server keeps.
+func served() []controller.Resource {
+	var out []controller.Resource
+	for _, k := range kinds.All() {
+		if k.Verbs == nil || slices.Contains(k.Verbs, "watch") && slices.Contains(k.Verbs, "delete") {
+			out = append(out, controller.Resource{GroupVersionResource: k.GroupVersion().WithResource(k.Resource), Kind: k.Kind, Namespaced: k.Namespaced})
+		}
+	}
+	return out
 }
 
 func (c *cluster) newKubelet() (part, string, error) {
