@@ -9,13 +9,12 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
 	corev1 "k8s.io/api/core/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-
-	"go.uber.org/goleak"
 
 	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/internal/apitest"
@@ -225,6 +224,30 @@ func TestProfiles(t *testing.T) {
 		"schedule_attempts_total profile=one result=scheduled": 1, "schedule_attempts_total profile=two result=scheduled": 1,
 		"schedule_attempts_total profile=other result=scheduled": 0, "pod_scheduling_attempts": 2,
 	})
+}
+
+// holding keeps pods waiting on their nodes.
+type holding struct{}
+
+func (holding) Name() string { return "Holding" }
+
+func (holding) Permit(*scheduler.Cycle, any, *scheduler.NodeInfo) (*scheduler.Status, time.Duration) {
+	return scheduler.NewStatus(scheduler.Wait), time.Hour
+}
+
+// TestPermit: a pod that waits on its node is assumed, and its attempt is under way until it is no more.
+func TestPermit(t *testing.T) {
+	p, err := scheduler.NewProfile(scheduler.ProfileConfig{Plugins: append(scheduler.DefaultPlugins(), scheduler.WeightedPlugin{Plugin: holding{}})})
+	check(t, err)
+	c := start(t, scheduler.Config{Profiles: map[string]*scheduler.Profile{scheduler.DefaultSchedulerName: p}})
+	c.addNode("node-1", "4")
+	c.wait("a node", map[string]float64{"cache_size type=nodes": 1})
+	c.addPod("held", "1", nil)
+	const unschedulable = "schedule_attempts_total profile=default-scheduler result=unschedulable"
+	c.wait("held", map[string]float64{"cache_size type=pods": 1, "cache_size type=assumed_pods": 1, "scheduling_algorithm_duration_seconds": 1,
+		unschedulable: 0, "pending_pods queue=active": 0})
+	c.deletePods("held")
+	c.wait("gone", map[string]float64{"cache_size type=pods": 0, "cache_size type=assumed_pods": 0, unschedulable: 1, "pod_scheduling_attempts": 0})
 }
 
 // TestAttempts counts what it is told.
