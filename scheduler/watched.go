@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -63,7 +64,7 @@ func (w *watched) run(ctx context.Context, c client.Interface) error {
 	told := false
 	for {
 		_, err := c.List(ctx, client.Ref{GroupVersionResource: w.resource}, metav1.ListOptions{Limit: 1})
-		if !apierrors.IsNotFound(err) {
+		if !w.missing(err) {
 			return w.view.Run(ctx) // which knows what to do about other errors
 		}
 		if !told {
@@ -76,6 +77,15 @@ func (w *watched) run(ctx context.Context, c client.Interface) error {
 		case <-time.After(absentRetry):
 		}
 	}
+}
+
+// missing tells whether an error means that the server does not serve the kind. A server refuses who has no right to
+// list a kind before it looks whether there is one, and Kubernetes gives schedulers no rights to kinds of alpha and
+// beta versions that it does not serve.
+func (w *watched) missing(err error) bool {
+	v := w.resource.Version
+	unstable := strings.Contains(v, "alpha") || strings.Contains(v, "beta")
+	return apierrors.IsNotFound(err) || unstable && apierrors.IsForbidden(err)
 }
 
 // synced waits until the view is complete or known to be empty, and returns false when ctx ends first.
