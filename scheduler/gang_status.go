@@ -4,10 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"time"
 
 	schedulingv1beta1 "k8s.io/api/scheduling/v1beta1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -47,29 +45,7 @@ func (l *loop) reportGroup(group *schedulingv1beta1.PodGroup, err error) {
 }
 
 func (j *groupJob) run(ctx context.Context, s *Scheduler) {
-	defer s.inbox.post(func(l *loop) { l.underWay-- })
-	pause := 100 * time.Millisecond
-	for try := 1; ; try++ {
-		status := step(func() *Status { return AsStatus(j.write(ctx, s)) })
-		if status == nil {
-			return
-		}
-		// A group that is gone, or is another one by now, needs no condition.
-		err := status.cause()
-		if gone(err) || apierrors.IsConflict(err) || ctx.Err() != nil {
-			return
-		}
-		if try == statusTries {
-			s.cfg.Logger.Error("failed to update a pod group's status", "namespace", j.group.Namespace, "podGroup", j.group.Name, "err", err)
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(pause):
-		}
-		pause *= 2
-	}
+	s.writeStatus(ctx, "podgroup", j.group, func() error { return j.write(ctx, s) })
 }
 
 func (j *groupJob) write(ctx context.Context, s *Scheduler) error {

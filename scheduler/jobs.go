@@ -10,6 +10,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/inboard/inboard/apiserver/client"
 )
 
 // job is a request to the API that the loop does not wait for. Its answer goes to the inbox.
@@ -139,21 +141,25 @@ func sameCondition(pod *corev1.Pod, c *corev1.PodCondition) bool {
 const statusTries = 5
 
 func (j *statusJob) run(ctx context.Context, s *Scheduler) {
+	s.writeStatus(ctx, "pod", j.pod, func() error { return j.try(ctx, s) })
+}
+
+// writeStatus writes a status for the loop, which counts it as under way, and tries again what failed. What is gone,
+// or is another one by now, needs none. A panic of the client, which is the caller's, counts as a failure.
+func (s *Scheduler) writeStatus(ctx context.Context, what string, of client.Object, write func() error) {
 	defer s.inbox.post(func(l *loop) { l.underWay-- })
-	defer func() {
-		if v := recover(); v != nil {
-			s.cfg.Logger.Error("panic while updating a pod's status", "pod", j.pod.Name, "panic", v)
-		}
-	}()
 	pause := 100 * time.Millisecond
 	for try := 1; ; try++ {
-		err := j.try(ctx, s)
-		// A pod that is gone, or is another one by now, needs no condition.
-		if err == nil || gone(err) || apierrors.IsConflict(err) || ctx.Err() != nil {
+		status := step(func() *Status { return AsStatus(write()) })
+		if status == nil {
+			return
+		}
+		err := status.cause()
+		if gone(err) || apierrors.IsConflict(err) || ctx.Err() != nil {
 			return
 		}
 		if try == statusTries {
-			s.cfg.Logger.Error("failed to update a pod's status", "namespace", j.pod.Namespace, "pod", j.pod.Name, "err", err)
+			s.cfg.Logger.Error("failed to update a status", "of", what, "namespace", of.GetNamespace(), "name", of.GetName(), "err", err)
 			return
 		}
 		select {
