@@ -202,7 +202,12 @@ func (w *workload) watcher(id int) {
 			return false
 		}
 	}
+	giveUp := time.Time{}
 	for gone := 0; !done(); {
+		if w.overdue(&giveUp) {
+			w.t.Errorf("watcher %d is at revision %d and does not get to the last one, %d", id, seg.upTo, w.last)
+			break
+		}
 		s := w.target.member(rnd.IntN(w.target.size()))
 		if s == nil {
 			time.Sleep(10 * time.Millisecond)
@@ -223,6 +228,19 @@ func (w *workload) watcher(id int) {
 		}
 	}
 	w.keep(seg)
+}
+
+// overdue tells whether the last write is older than any watcher may need to see it.
+func (w *workload) overdue(giveUp *time.Time) bool {
+	select {
+	case <-w.finished:
+	default:
+		return false
+	}
+	if giveUp.IsZero() {
+		*giveUp = time.Now().Add(2 * time.Minute)
+	}
+	return time.Now().After(*giveUp)
 }
 
 func (w *workload) keep(seg segment) {
@@ -277,11 +295,14 @@ func (w *workload) finish() {
 	w.watchers.Wait()
 }
 
+// lastPrefix is how the values of last writes begin.
+const lastPrefix = "last."
+
 // lastWrite writes until it is told that it has.
 func (w *workload) lastWrite() int64 {
 	deadline := time.Now().Add(2 * time.Minute)
 	for n := 0; ; n++ {
-		c := call{ifKey: -1, puts: map[int]string{0: fmt.Sprintf("last.%d", n)}, member: n % w.target.size()}
+		c := call{ifKey: -1, puts: map[int]string{0: fmt.Sprint(lastPrefix, n)}, member: n % w.target.size()}
 		var seen [chaosKeys]string
 		a, err := w.call(-1, c, &seen)
 		if err == nil {
