@@ -19,13 +19,25 @@ type budget struct {
 	allowed, left int32
 }
 
-// budgetsOf returns the budgets of a namespace that select anything, sorted by name.
-func (p *preemption) budgetsOf(namespace string) []budget {
-	if found, ok := p.budgets[namespace]; ok {
+// budgets are those of a snapshot, read when a namespace is asked about.
+type budgets struct {
+	snapshot *Snapshot
+	// any tells that there is one at all.
+	any   bool
+	found map[string][]budget
+}
+
+func budgetsOf(s *Snapshot) budgets {
+	return budgets{snapshot: s, any: hasAny[*policyv1.PodDisruptionBudget](s)}
+}
+
+// in returns the budgets of a namespace that select anything, sorted by name.
+func (x *budgets) in(namespace string) []budget {
+	if found, ok := x.found[namespace]; ok {
 		return found
 	}
 	var out []budget
-	for b := range Objects[*policyv1.PodDisruptionBudget](p.r.Snapshot, namespace) {
+	for b := range Objects[*policyv1.PodDisruptionBudget](x.snapshot, namespace) {
 		selector, err := metav1.LabelSelectorAsSelector(b.Spec.Selector)
 		// A budget whose selector is wrong or empty is about no pod.
 		if err != nil || selector.Empty() {
@@ -34,29 +46,33 @@ func (p *preemption) budgetsOf(namespace string) []budget {
 		out = append(out, budget{name: b.Name, selector: selector, disrupted: b.Status.DisruptedPods, allowed: b.Status.DisruptionsAllowed})
 	}
 	slices.SortFunc(out, func(a, b budget) int { return cmp.Compare(a.name, b.name) })
-	if p.budgets == nil {
-		p.budgets = map[string][]budget{}
+	if x.found == nil {
+		x.found = map[string][]budget{}
 	}
-	p.budgets[namespace] = out
+	x.found[namespace] = out
 	return out
+}
+
+// restore begins another count of evictions in a namespace.
+func (x *budgets) restore(namespace string) {
+	for i, all := 0, x.in(namespace); i < len(all); i++ {
+		all[i].left = all[i].allowed
+	}
 }
 
 // splitByBudget sorts p.lower into the pods whose eviction would violate a budget, if all that come before
 // them were evicted, and the others.
 func (p *preemption) splitByBudget() {
 	p.violating, p.others = p.violating[:0], p.others[:0]
-	if !p.hasBudgets {
+	if !p.budgets.any {
 		p.others = append(p.others, p.lower...)
 		return
 	}
 	for _, q := range p.lower {
-		for i := range p.budgetsOf(q.Pod.Namespace) {
-			b := &p.budgets[q.Pod.Namespace][i]
-			b.left = b.allowed
-		}
+		p.budgets.restore(q.Pod.Namespace)
 	}
 	for _, q := range p.lower {
-		if p.violates(q.Pod) {
+		if p.budgets.violates(q.Pod) {
 			p.violating = append(p.violating, q)
 		} else {
 			p.others = append(p.others, q)
@@ -65,13 +81,13 @@ func (p *preemption) splitByBudget() {
 }
 
 // violates counts a pod's eviction, and tells whether a budget does not allow it.
-func (p *preemption) violates(pod *corev1.Pod) bool {
+func (x *budgets) violates(pod *corev1.Pod) bool {
 	if len(pod.Labels) == 0 {
 		return false
 	}
-	budgets := p.budgetsOf(pod.Namespace)
-	for i := range budgets {
-		b := &budgets[i]
+	all := x.in(pod.Namespace)
+	for i := range all {
+		b := &all[i]
 		if !b.selector.Matches(labels.Set(pod.Labels)) {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	schedulingv1beta1 "k8s.io/api/scheduling/v1beta1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -18,6 +19,8 @@ type eviction struct {
 	requests int
 	// missed tells that something happened meanwhile that may help the pod.
 	missed bool
+	// group is not nil when the room is for all of a group.
+	group *schedulingv1beta1.PodGroup
 }
 
 // busy tells whether requests are under way: until they are answered the pod need not be tried.
@@ -28,12 +31,24 @@ func (e *eviction) busy() bool { return e != nil && e.requests > 0 }
 func (l *loop) preempt(p *queuedPod, room PostFilterResult) {
 	l.edit.Nominate(p.Pod, room.Nominate)
 	l.displaceClaims(p.Pod, room.Nominate)
-	p.eviction = &eviction{awaits: map[string]bool{}}
-	if f := l.cfg.Events.Preempting; f != nil && len(room.Victims) > 0 {
-		f(len(room.Victims))
+	victims := make([]Victim, len(room.Victims))
+	for i, v := range room.Victims {
+		victims[i] = Victim{Pod: v, Node: room.Nominate}
+		if at := l.placed[v.Key]; at != nil {
+			victims[i].Node = at.node // of a group that ends together it may be elsewhere
+		}
 	}
-	for _, victim := range room.Victims {
-		l.evict(p, victim, room.Nominate)
+	l.evictAll(p, nil, victims)
+}
+
+// evictAll evicts pods for one pod, or for the group that it is of.
+func (l *loop) evictAll(p *queuedPod, group *schedulingv1beta1.PodGroup, victims []Victim) {
+	p.eviction = &eviction{awaits: map[string]bool{}, group: group}
+	if f := l.cfg.Events.Preempting; f != nil && len(victims) > 0 {
+		f(len(victims))
+	}
+	for _, v := range victims {
+		l.evict(p, v.Pod, v.Node)
 	}
 	l.roomMade(p)
 }
@@ -59,7 +74,7 @@ func (l *loop) evict(p *queuedPod, victim *PodInfo, node string) {
 	if c := l.waiting.get(victim.Key); c != nil {
 		// It is not bound yet, and goes back to the queue.
 		l.giveUp(c, &cycleEnd{NameDefaultPreemption, "Permit", NewStatus(Unschedulable, "preempted")})
-		l.recorder.Event(victim.Pod, corev1.EventTypeNormal, "Preempted", preemptedBy(p.Pod.Pod, node)+" (in kube-scheduler memory).")
+		l.recorder.Event(victim.Pod, corev1.EventTypeNormal, "Preempted", p.eviction.preempted(p.Pod.Pod, node)+" (in kube-scheduler memory).")
 		return
 	}
 	p.eviction.awaits[victim.Key] = true
@@ -95,8 +110,12 @@ func (l *loop) replacePlaced(key string, info *PodInfo, node string) {
 	l.wake(&Event{Kind: PodUpdated, OldPod: old, Pod: info})
 }
 
-func preemptedBy(pod *corev1.Pod, node string) string {
-	return "Preempted by pod " + string(pod.UID) + " on node " + node
+// preempted tells for whom a pod had to go.
+func (e *eviction) preempted(by *corev1.Pod, node string) string {
+	if e.group != nil {
+		return "Preempted by podgroup " + string(e.group.UID) + " on node " + node
+	}
+	return "Preempted by pod " + string(by.UID) + " on node " + node
 }
 
 // victimGone tells the pods that wait for a victim's end.
@@ -207,7 +226,7 @@ func (j *evictJob) evict(ctx context.Context, s *Scheduler) error {
 		return j.unlessGone(err)
 	}
 	s.cfg.Logger.Debug("preempted pod", "namespace", ns, "pod", name, "node", j.node, "by", j.by.Pod.Name)
-	s.recorder.Event(j.victim, corev1.EventTypeNormal, "Preempted", preemptedBy(j.by.Pod, j.node))
+	s.recorder.Event(j.victim, corev1.EventTypeNormal, "Preempted", j.eviction.preempted(j.by.Pod, j.node))
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -66,24 +67,68 @@ func (p *Profile) scheduleGroup(b *Builder, members []*Outcome, random *rand.Ran
 		}
 		return b
 	}
-	t := &headcount{min: minCount(group), scheduled: membersOnNodes(&b.s, groupKey(members[0].Pod)), remaining: len(members)}
-	trial := b.s.Edit()
-	for _, m := range members {
-		if t.hopeless() {
-			break
-		}
-		m.Assignment, m.Err = p.placeOn(trial, NewPodInfo(m.Pod), random)
-		t.count(m.Err)
+	infos, of := make([]*PodInfo, len(members)), map[*PodInfo]*Outcome{}
+	for i, m := range members {
+		infos[i] = NewPodInfo(m.Pod)
+		of[infos[i]] = m
 	}
-	if t.met() {
-		return trial
+	t := p.tryGroup(b, group, infos, random)
+	for i, info := range t.pods {
+		of[info].Assignment, of[info].Err = t.assignments[i], t.errs[i]
+	}
+	if t.err == nil {
+		return t.with
 	}
 	for _, m := range members {
 		if m.Assignment = (Assignment{}); m.Err == nil {
-			m.Err = t.err()
+			m.Err = t.err
 		}
 	}
 	return b
+}
+
+// groupTrial is what came of an attempt to place a group.
+type groupTrial struct {
+	// pods are in the order in which they were tried; assignments and errs are theirs.
+	pods        []*PodInfo
+	assignments []Assignment
+	errs        []error
+	// with is the state with the pods in place.
+	with *Builder
+	// err is not nil when they are too few, or something went wrong.
+	err error
+}
+
+// tryGroup places the pods of a group one after the other and, if they are too few, once more in another order. The
+// builder is only read.
+func (p *Profile) tryGroup(b *Builder, group *schedulingv1beta1.PodGroup, pods []*PodInfo, random *rand.Rand) groupTrial {
+	scheduled := membersOnNodes(&b.s, groupKey(pods[0].Pod))
+	t := p.tryGroupOnce(b, group, scheduled, pods, random)
+	if t.err == nil {
+		return t
+	}
+	if again := pickyFirst(pods, t.errs, func(p *PodInfo) *corev1.PodSpec { return &p.Pod.Spec }); again != nil {
+		return p.tryGroupOnce(b, group, scheduled, again, random)
+	}
+	return t
+}
+
+func (p *Profile) tryGroupOnce(b *Builder, group *schedulingv1beta1.PodGroup, scheduled int, pods []*PodInfo, random *rand.Rand) groupTrial {
+	h := &headcount{min: minCount(group), scheduled: scheduled, remaining: len(pods)}
+	t := groupTrial{pods: pods, assignments: make([]Assignment, len(pods)), errs: make([]error, len(pods)), with: b.s.Edit()}
+	for i, m := range pods {
+		if h.hopeless() {
+			break
+		}
+		if t.errs[i] = sameRules(m, pods[0], group); t.errs[i] == nil {
+			t.assignments[i], t.errs[i] = p.placeOn(t.with, m, random)
+		}
+		h.count(t.errs[i])
+	}
+	if !h.met() {
+		t.err = h.err()
+	}
+	return t
 }
 
 func membersOnNodes(s *Snapshot, group string) (n int) {
@@ -158,18 +203,29 @@ func (l *loop) placeGang(first *queuedPod, profile *Profile, group *schedulingv1
 	members := l.waitingMembers(first)
 	cycles, errs, err := l.settleAll(members, profile, group)
 	if err != nil {
-		if again := pickyFirst(members, errs); again != nil {
+		if again := pickyFirst(members, errs, func(m *queuedPod) *corev1.PodSpec { return &m.Pod.Pod.Spec }); again != nil {
 			members = again
 			cycles, errs, err = l.settleAll(members, profile, group)
 		}
 	}
+	var room PodGroupPostFilterResult
+	if few, ok := err.(*GangError); ok {
+		var failed error
+		if room, failed = l.roomForGang(members, profile, group, few); failed != nil {
+			err = failed
+		}
+	}
 	l.beganTogether(members)
+	tell := map[*queuedPod]func(){}
 	for i, m := range members {
-		switch {
-		case errs[i] != nil:
-			l.unplacedMember(m, profile, errs[i])
-		case err != nil:
-			l.unplacedMember(m, profile, err)
+		if why := cmp.Or(errs[i], err); why != nil {
+			tell[m] = l.unplacedMember(m, profile, why)
+		}
+	}
+	l.makeRoomForGang(members, group, room)
+	for _, m := range members {
+		if f := tell[m]; f != nil {
+			f()
 		}
 	}
 	for _, c := range cycles {
@@ -178,19 +234,52 @@ func (l *loop) placeGang(first *queuedPod, profile *Profile, group *schedulingv1
 	l.reportGroup(group, err)
 }
 
+// roomForGang asks what would make room for a group.
+func (l *loop) roomForGang(members []*queuedPod, profile *Profile, group *schedulingv1beta1.PodGroup, few *GangError) (PodGroupPostFilterResult, error) {
+	c := &GroupCycle{Group: group, Snapshot: &l.edit.s, Handle: l.handle, Random: l.random}
+	for _, m := range members {
+		c.Pods = append(c.Pods, m.Pod)
+	}
+	return profile.makeRoom(c, few)
+}
+
+// makeRoomForGang evicts pods for a group that waits in the queue again, and nominates nodes for its pods. The first
+// of these is tried again once the victims are gone, and the others with it. Earlier nominations end, also those of
+// pods that a group can do without.
+func (l *loop) makeRoomForGang(members []*queuedPod, group *schedulingv1beta1.PodGroup, room PodGroupPostFilterResult) {
+	if room.Ongoing {
+		return
+	}
+	for _, m := range members {
+		l.edit.Denominate(m.Pod.Key)
+		m.eviction = nil
+	}
+	for _, n := range room.Nominate {
+		l.edit.Nominate(n.Pod, n.Node)
+		l.displaceClaims(n.Pod, n.Node)
+	}
+	if len(room.Victims) == 0 {
+		return
+	}
+	l.evictAll(members[0], group, room.Victims)
+}
+
 // settleAll puts the pods of a group on nodes, one after the other. An error says that they are too few; then all is
 // as it was before.
 func (l *loop) settleAll(members []*queuedPod, profile *Profile, group *schedulingv1beta1.PodGroup) (cycles []*bindingCycle, errs []error, _ error) {
 	t := &headcount{min: minCount(group), scheduled: l.membersPlaced(groupKey(members[0].Pod.Pod)), remaining: len(members)}
 	errs = make([]error, len(members))
+	claims := map[*bindingCycle]claim{}
 	for i, m := range members {
 		if t.hopeless() {
 			break
 		}
-		if errs[i] = sameRules(m, members[0], group); errs[i] == nil {
+		if errs[i] = sameRules(m.Pod, members[0].Pod, group); errs[i] == nil {
 			var c *bindingCycle
-			if c, errs[i] = l.settle(m, profile); errs[i] == nil {
+			had := claim{l.edit.s.NominatedNode(m.Pod.Key), m.eviction}
+			if c, errs[i] = l.settle(m, profile, had); errs[i] == nil {
 				cycles = append(cycles, c)
+				claims[c] = had
 			}
 		}
 		t.count(errs[i])
@@ -199,22 +288,22 @@ func (l *loop) settleAll(members []*queuedPod, profile *Profile, group *scheduli
 		return cycles, errs, nil
 	}
 	for _, c := range slices.Backward(cycles) {
-		l.unsettle(c)
+		l.unsettle(c, claims[c])
 	}
 	return nil, errs, t.err()
 }
 
 // pickyFirst returns the pods that were refused before those that fit: these may have taken the only places of the
 // others, and may have a choice. Nil means that another order is not worth a try.
-func pickyFirst(members []*queuedPod, errs []error) []*queuedPod {
-	refused := map[*queuedPod]bool{}
+func pickyFirst[T comparable](members []T, errs []error, spec func(T) *corev1.PodSpec) []T {
+	refused := map[T]bool{}
 	for i, err := range errs {
 		if err != nil {
 			refused[members[i]] = true
 		}
 	}
 	again := slices.Clone(members)
-	slices.SortStableFunc(again, func(a, b *queuedPod) int {
+	slices.SortStableFunc(again, func(a, b T) int {
 		switch {
 		case refused[a] && !refused[b]:
 			return -1
@@ -224,7 +313,7 @@ func pickyFirst(members []*queuedPod, errs []error) []*queuedPod {
 		return 0
 	})
 	// Pods that ask for the same fit in any order, or in none.
-	differ := slices.ContainsFunc(members, func(m *queuedPod) bool { return !equality.Semantic.DeepEqual(m.Pod.Pod.Spec, members[0].Pod.Pod.Spec) })
+	differ := slices.ContainsFunc(members, func(m T) bool { return !equality.Semantic.DeepEqual(spec(m), spec(members[0])) })
 	if !differ || slices.Equal(again, members) {
 		return nil
 	}
@@ -259,19 +348,35 @@ func (l *loop) waitingMembers(first *queuedPod) []*queuedPod {
 }
 
 // sameRules returns what Kubernetes asks of the pods of a group.
-func sameRules(m, first *queuedPod, group *schedulingv1beta1.PodGroup) error {
-	a, b := m.Pod.Pod, first.Pod.Pod
-	if a.Spec.SchedulerName != b.Spec.SchedulerName {
-		return fmt.Errorf("all pods in a single pod group should have the same .spec.schedulerName set, got: %q and %q", a.Spec.SchedulerName, b.Spec.SchedulerName)
+func sameRules(m, first *PodInfo, group *schedulingv1beta1.PodGroup) error {
+	a, b := &m.Pod.Spec, &first.Pod.Spec
+	if a.SchedulerName != b.SchedulerName {
+		return fmt.Errorf("all pods in a single pod group should have the same .spec.schedulerName set, got: %q and %q", a.SchedulerName, b.SchedulerName)
 	}
-	if p := group.Spec.Priority; p != nil && *p != m.Pod.Priority {
-		return fmt.Errorf("all pods in a single pod group should have the same priority as the pod group's priority, got %d and %d", m.Pod.Priority, *p)
+	if p := groupPriority(group); p != m.Priority {
+		return fmt.Errorf("all pods in a single pod group should have the same priority as the pod group's priority, got %d and %d", m.Priority, p)
+	}
+	if neverPreempting(m) != neverPreempting(first) {
+		return fmt.Errorf("all pods in a single pod group should have the same preemption policy, got %v and %v", preemptionPolicy(m), preemptionPolicy(first))
 	}
 	return nil
 }
 
+func preemptionPolicy(p *PodInfo) corev1.PreemptionPolicy {
+	if neverPreempting(p) {
+		return corev1.PreemptNever
+	}
+	return corev1.PreemptLowerPriority
+}
+
+// claim is the room that a pod has been waiting for.
+type claim struct {
+	node     string
+	eviction *eviction
+}
+
 // settle places one pod of a group and reserves what it needs.
-func (l *loop) settle(m *queuedPod, profile *Profile) (*bindingCycle, error) {
+func (l *loop) settle(m *queuedPod, profile *Profile, had claim) (*bindingCycle, error) {
 	pl, err := l.choose(m, profile, Cycle{Pod: m.Pod, Snapshot: &l.edit.s, Handle: l.handle, Random: l.random}, false)
 	if err != nil {
 		return nil, err
@@ -280,7 +385,7 @@ func (l *loop) settle(m *queuedPod, profile *Profile) (*bindingCycle, error) {
 	if end == nil {
 		return c, nil
 	}
-	l.unsettle(c)
+	l.unsettle(c, had)
 	if end.status.Rejected() {
 		return nil, &FitError{Pod: m.Pod.Pod, NumAllNodes: 1, Nodes: []Verdict{{Node: pl.Node, Plugin: end.plugin, Status: end.status}}}
 	}
@@ -288,17 +393,21 @@ func (l *loop) settle(m *queuedPod, profile *Profile) (*bindingCycle, error) {
 }
 
 // unsettle undoes settle. It wakes nobody: the room was never seen to be taken.
-func (l *loop) unsettle(c *bindingCycle) {
+func (l *loop) unsettle(c *bindingCycle, had claim) {
 	l.undo(c)
 	l.setPlaced(c.pod.Key, nil)
 	l.edit.RemovePod(c.pod.Key, c.node)
+	if had.node != "" {
+		l.edit.Nominate(c.pod, had.node)
+	}
+	c.queued.eviction = had.eviction
 	l.queue.pods[c.pod.Key] = c.queued
 }
 
-// unplacedMember puts a pod of a group back, and says why. No room is made for it by preemption: that would help the
-// one pod and not the group. A pod that would have fitted is woken by all that may let it fit elsewhere, because its
-// place may be another one's only one.
-func (l *loop) unplacedMember(m *queuedPod, profile *Profile, err error) {
+// unplacedMember puts a pod of a group back, and returns what says why. No room is made for it alone: that would help
+// the one pod and not the group. A pod that would have fitted is woken by all that may let it fit elsewhere, because
+// its place may be another one's only one.
+func (l *loop) unplacedMember(m *queuedPod, profile *Profile, err error) (tell func()) {
 	l.queue.pods[m.Pod.Key] = m
 	var few *GangError
 	var fit *FitError
@@ -312,9 +421,9 @@ func (l *loop) unplacedMember(m *queuedPod, profile *Profile, err error) {
 		by = append(by, fit.Plugins()...)
 	default:
 		l.unplaced(m, err, PostFilterResult{})
-		return
+		return nil
 	}
 	l.attempted(m, AttemptUnschedulable)
 	l.refused(m, by, time.Now())
-	l.report(m, corev1.PodReasonUnschedulable, err.Error())
+	return func() { l.report(m, corev1.PodReasonUnschedulable, err.Error()) }
 }

@@ -100,7 +100,7 @@ func TestGang(t *testing.T) {
 		if bound, _ := c.settled(time.Minute); bound["train"] != 0 {
 			t.Fatalf("%d pods of a group that does not fit have a node", bound["train"])
 		}
-		const few = "minCount (4) cannot be satisfied: 2 scheduled, 1 remaining"
+		const few = "minCount (4) cannot be satisfied: 2 scheduled, 1 remaining, pod group preemption: No preemption victims found for incoming preemptor"
 		if got := c.groupCondition("train"); got != "False Unschedulable "+few {
 			t.Errorf("the group's condition is %q", got)
 		}

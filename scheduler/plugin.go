@@ -82,12 +82,38 @@ type PostFilterPlugin interface {
 type PostFilterResult struct {
 	// Nominate names the node that the pod will fit on once the victims are gone.
 	Nominate string
-	// Victims are the pods to evict from it.
+	// Victims are the pods to evict from it. A pod may be elsewhere when it is of a group that ends together.
 	Victims []*PodInfo
 	// Message is told to people after the reasons of the filters.
 	Message string
 	// Denominate, with a refusal, gives up the node that was nominated for the pod earlier.
 	Denominate bool
+}
+
+// PodGroupPostFilterPlugin is asked when a pod group with a gang policy does not fit.
+type PodGroupPostFilterPlugin interface {
+	Plugin
+	// PodGroupPostFilter returns what would make room for the group. A status that is not nil says that the
+	// plugin can't help; its reasons follow the group's own. The first plugin that can help decides.
+	PodGroupPostFilter(c *GroupCycle) (PodGroupPostFilterResult, *Status)
+}
+
+// PodGroupPostFilterResult is a way to make room for a pod group.
+type PodGroupPostFilterResult struct {
+	// Nominate tells which pods of the group will fit where once the victims are gone.
+	Nominate []Nomination
+	// Victims are the pods to evict.
+	Victims []Victim
+	// Ongoing tells that room is being made already: what was nominated earlier stays.
+	Ongoing bool
+	// Message is told to people after the group's reasons.
+	Message string
+}
+
+// Nomination is a pod and the node that it will fit on.
+type Nomination struct {
+	Pod  *PodInfo
+	Node string
 }
 
 // PreScorePlugin looks once at the nodes that passed the filters, before they are scored.

@@ -94,10 +94,16 @@ type GangError struct {
 	// MinCount pods are needed; Scheduled had a node or would have fitted when the search ended, Remaining were
 	// not looked at any more.
 	MinCount, Scheduled, Remaining int
+	// PostFilter is what the PodGroupPostFilter plugins say about making room.
+	PostFilter string
 }
 
 func (e *GangError) Error() string {
-	return fmt.Sprintf("minCount (%d) cannot be satisfied: %d scheduled, %d remaining", e.MinCount, e.Scheduled, e.Remaining)
+	msg := fmt.Sprintf("minCount (%d) cannot be satisfied: %d scheduled, %d remaining", e.MinCount, e.Scheduled, e.Remaining)
+	if e.PostFilter != "" {
+		msg += ", " + e.PostFilter
+	}
+	return msg
 }
 
 // setMembers notes how many pods a group has, with and without a node.

@@ -53,7 +53,7 @@ func (pl DefaultPreemption) PostFilter(c *Cycle, fit *FitError) (PostFilterResul
 	if waitsForVictims(c, fit) {
 		return PostFilterResult{}, preemptsNow
 	}
-	p := preemption{r: c.run, local: c.run.local(), hasBudgets: hasAny[*policyv1.PodDisruptionBudget](c.Snapshot)}
+	p := preemption{r: c.run, local: c.run.local(), budgets: budgetsOf(c.Snapshot), groups: c.run.groupsOf(c.Snapshot)}
 	p.memory = c.run.triesOf(p.local)
 	nodes := p.potentialNodes(fit)
 	failed := FitError{NumAllNodes: c.Snapshot.Len(), Absent: notHelpful}
@@ -92,8 +92,9 @@ func waitsForVictims(c *Cycle, fit *FitError) bool {
 	if n == nil || c.run.hopeless(n, fit) {
 		return false
 	}
+	groups := c.run.groupsOf(c.Snapshot)
 	return slices.ContainsFunc(n.Pods, func(p *PodInfo) bool {
-		return p.Priority < c.Pod.Priority && endsByPreemption(p.Pod)
+		return endsByPreemption(p.Pod) && groups.priority(p) < c.Pod.Priority
 	})
 }
 
@@ -126,9 +127,10 @@ func endsByPreemption(p *corev1.Pod) bool {
 type preemption struct {
 	r *run
 	// local tells that nodes can be asked about as drafts.
-	local      bool
-	hasBudgets bool
-	budgets    map[string][]budget
+	local   bool
+	budgets budgets
+	// groups is nil when there are none.
+	groups *grouping
 	// memory has what earlier searches have come to, or is nil.
 	memory *tries
 	best   candidate
@@ -206,6 +208,11 @@ func (p *preemption) search(nodes []int32, enough int, failed *FitError) error {
 
 // outcome is try by what is remembered about the node. The victims are good until the next call.
 func (p *preemption) outcome(n *NodeInfo) (*candidate, *Status) {
+	if p.groups != nil && slices.ContainsFunc(n.Pods, func(q *PodInfo) bool { return q.Pod.Spec.SchedulingGroup != nil }) {
+		// What it comes to depends on other nodes and on the groups.
+		c, status := p.tryGroups(n)
+		return &c, status
+	}
 	claims := p.r.claims(n.name)
 	if p.memory == nil || len(claims) > 0 {
 		c, status := p.try(n, claims)

@@ -34,16 +34,18 @@ type Profile struct {
 	preFilters  []stage[PreFilterPlugin]
 	filters     []stage[FilterPlugin]
 	postFilters []stage[PostFilterPlugin]
-	scorers     []scorer
-	reserves    []stage[ReservePlugin]
-	permits     []stage[PermitPlugin]
-	preBinds    []stage[PreBindPlugin]
-	binds       []stage[BindPlugin]
-	postBinds   []stage[PostBindPlugin]
-	queueSort   QueueSortPlugin
-	watches     []client.Object
-	plugins     map[string]Plugin
-	percentage  int
+	// groupPostFilters are asked about whole groups.
+	groupPostFilters []stage[PodGroupPostFilterPlugin]
+	scorers          []scorer
+	reserves         []stage[ReservePlugin]
+	permits          []stage[PermitPlugin]
+	preBinds         []stage[PreBindPlugin]
+	binds            []stage[BindPlugin]
+	postBinds        []stage[PostBindPlugin]
+	queueSort        QueueSortPlugin
+	watches          []client.Object
+	plugins          map[string]Plugin
+	percentage       int
 	// brief tells that no PostFilterPlugin looks at the single nodes of a FitError.
 	brief   bool
 	scratch sync.Pool
@@ -126,6 +128,7 @@ func (p *Profile) add(slot int, w WeightedPlugin) {
 	addTo(&p.preFilters, slot, w.Plugin)
 	addTo(&p.filters, slot, w.Plugin)
 	addTo(&p.postFilters, slot, w.Plugin)
+	addTo(&p.groupPostFilters, slot, w.Plugin)
 	addTo(&p.reserves, slot, w.Plugin)
 	addTo(&p.permits, slot, w.Plugin)
 	addTo(&p.preBinds, slot, w.Plugin)
