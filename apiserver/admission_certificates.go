@@ -12,6 +12,10 @@ import (
 
 	certificatesv1 "k8s.io/api/certificates/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/inboard/inboard/apiserver/client"
 )
 
 // maySign asks whether the user may do something with a signer, by its name or by that of its domain.
@@ -71,6 +75,47 @@ func certificateSubject(_ context.Context, r *AdmissionRequest) error {
 	}
 	if slices.Contains(parsed.Subject.Organization, GroupMasters) {
 		return fmt.Errorf("use of %s signer with %s group is not allowed", certificatesv1.KubeAPIServerClientSignerName, GroupMasters)
+	}
+	return nil
+}
+
+// trustBundleAttest lets only those write a signer's trust bundle who may attest for the signer.
+func trustBundleAttest(_ context.Context, r *AdmissionRequest) error {
+	bundle, ok := r.Object.(*certificatesv1.ClusterTrustBundle)
+	if !ok || bundle.Spec.SignerName == "" || r.Operation != Create && r.Operation != Update {
+		return nil
+	}
+	if old, ok := r.Old.(*certificatesv1.ClusterTrustBundle); ok && onlyOwnershipChanges(bundle, old) {
+		return nil
+	}
+	if !maySign(r, "attest", bundle.Spec.SignerName) {
+		return fmt.Errorf("user not permitted to attest for signerName %q", bundle.Spec.SignerName)
+	}
+	return nil
+}
+
+// onlyOwnershipChanges tells that an update changes at most what garbage collection is about: the bundle
+// means what it did.
+func onlyOwnershipChanges(obj, old client.Object) bool {
+	now, was := obj.DeepCopyObject().(client.Object), old.DeepCopyObject().(client.Object)
+	now.GetObjectKind().SetGroupVersionKind(was.GetObjectKind().GroupVersionKind())
+	now.SetOwnerReferences(was.GetOwnerReferences())
+	now.SetFinalizers(was.GetFinalizers())
+	now.SetManagedFields(was.GetManagedFields())
+	return apiequality.Semantic.DeepEqual(now, was)
+}
+
+// podCertificateSigning lets only those write what became of a pod's request who may sign as its signer. To
+// Kubernetes this is a part of validation.
+func podCertificateSigning(_ context.Context, r *AdmissionRequest) error {
+	old, okOld := r.Old.(*certificatesv1.PodCertificateRequest)
+	req, ok := r.Object.(*certificatesv1.PodCertificateRequest)
+	if !ok || !okOld || r.Ref.Subresource != "status" || apiequality.Semantic.DeepEqual(old.Status, req.Status) {
+		return nil
+	}
+	if !maySign(r, "sign", old.Spec.SignerName) {
+		return apierrors.NewInvalid(r.Kind.GroupKind(), req.Name, field.ErrorList{field.Forbidden(field.NewPath("spec", "signerName"),
+			fmt.Sprintf("User %q is not permitted to \"sign\" for signer %q", r.User.User, old.Spec.SignerName))})
 	}
 	return nil
 }

@@ -39,7 +39,9 @@ func (s *Server) builtinAdmission() []AdmissionPlugin {
 		{Name: "RuntimeClass", Admit: runtimeClass, Validate: runtimeClassOverhead},
 		{Name: "CertificateApproval", Validate: certificateApproval},
 		{Name: "CertificateSigning", Validate: certificateSigning},
+		{Name: "ClusterTrustBundleAttest", Validate: trustBundleAttest},
 		{Name: "CertificateSubjectRestriction", Validate: certificateSubject},
+		{Name: "PodCertificateSigning", Validate: podCertificateSigning},
 		{Name: "DefaultIngressClass", Admit: defaultIngressClass},
 		{Name: resourceQuotaName, Validate: s.resourceQuota},
 	}

@@ -67,6 +67,9 @@ func (s *Server) createNamed(ctx context.Context, rq *request, obj client.Object
 	if res.Prepare != nil {
 		res.Prepare(obj, nil)
 	}
+	if res.Sender != nil {
+		res.Sender(obj, rq.user)
+	}
 	errs := validation.ValidateObjectMetaAccessor(obj, res.Namespaced, res.nameValidator(), metadataPath)
 	if validate := rq.served().Validate; validate != nil {
 		errs = append(errs, validate(obj, nil)...)

@@ -23,10 +23,10 @@ func newManagers(k *Kind, family *managed.Family, i int) map[string]*managed.Man
 	t := family.Member(i)
 	out := map[string]*managed.Manager{}
 	if k.Status {
-		out[""] = managed.NewManager(t, "", "status")
+		out[""] = managed.NewManager(t, "", append([]string{"status"}, k.Resets...)...)
 		out["status"] = managed.NewManager(t, "status", append([]string{"spec"}, k.StatusResets...)...)
 	} else {
-		out[""] = managed.NewManager(t, "")
+		out[""] = managed.NewManager(t, "", k.Resets...)
 	}
 	if k.Scale != nil {
 		scale := managed.NewType(managed.Kind{GroupVersionKind: scaleKind, Object: &autoscalingv1.Scale{}})

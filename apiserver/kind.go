@@ -74,6 +74,11 @@ type Kind struct {
 	// StatusResets are fields besides spec that a write to /status leaves alone, such as
 	// "metadata.labels"; its writers don't come to manage them.
 	StatusResets []string
+	// Resets are fields besides status that clients can't set or change by writes to the object, such as
+	// "spec"; Prepare sees to that, and writers don't come to manage them.
+	Resets []string
+	// Sender, when not nil, notes in a new object who asks for it, after Prepare.
+	Sender func(obj client.Object, user *Identity)
 	// NameIsValid returns what is wrong with a name, as field messages; nil asks for a DNS
 	// subdomain. Prefix tells that name is a generateName.
 	NameIsValid func(name string, prefix bool) []string

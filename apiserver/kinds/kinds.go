@@ -11,6 +11,7 @@ import (
 	"github.com/inboard/inboard/apiserver/kinds/authorization"
 	"github.com/inboard/inboard/apiserver/kinds/autoscaling"
 	"github.com/inboard/inboard/apiserver/kinds/batch"
+	"github.com/inboard/inboard/apiserver/kinds/certificates"
 	"github.com/inboard/inboard/apiserver/kinds/coordination"
 	"github.com/inboard/inboard/apiserver/kinds/core"
 	"github.com/inboard/inboard/apiserver/kinds/discovery"
@@ -33,6 +34,7 @@ func All() []apiserver.Kind {
 		authorization.Kinds(),
 		autoscaling.Kinds(),
 		batch.Kinds(),
+		certificates.Kinds(),
 		coordination.Kinds(),
 		discovery.Kinds(),
 		flowcontrol.Kinds(),

@@ -8,6 +8,7 @@ import (
 	_ "k8s.io/kubernetes/pkg/apis/apps/install" // registers the conversions and defaults
 	_ "k8s.io/kubernetes/pkg/apis/autoscaling/install"
 	_ "k8s.io/kubernetes/pkg/apis/batch/install"
+	_ "k8s.io/kubernetes/pkg/apis/certificates/install"
 	_ "k8s.io/kubernetes/pkg/apis/coordination/install"
 	_ "k8s.io/kubernetes/pkg/apis/core/install"
 	_ "k8s.io/kubernetes/pkg/apis/discovery/install"
@@ -27,6 +28,9 @@ import (
 	"k8s.io/kubernetes/pkg/registry/autoscaling/horizontalpodautoscaler"
 	"k8s.io/kubernetes/pkg/registry/batch/cronjob"
 	"k8s.io/kubernetes/pkg/registry/batch/job"
+	"k8s.io/kubernetes/pkg/registry/certificates/certificates"
+	"k8s.io/kubernetes/pkg/registry/certificates/clustertrustbundle"
+	"k8s.io/kubernetes/pkg/registry/certificates/podcertificaterequest"
 	"k8s.io/kubernetes/pkg/registry/coordination/lease"
 	"k8s.io/kubernetes/pkg/registry/core/configmap"
 	"k8s.io/kubernetes/pkg/registry/core/endpoint"
@@ -92,6 +96,8 @@ var strategies = map[string]strategy{
 	"Ingress": ingress.Strategy, "IngressClass": ingressclass.Strategy, "NetworkPolicy": networkpolicy.Strategy,
 	"RuntimeClass": runtimeclass.Strategy, "HorizontalPodAutoscaler": horizontalpodautoscaler.Strategy,
 	"StatefulSet": statefulset.Strategy, "DaemonSet": daemonset.Strategy, "ControllerRevision": controllerrevision.Strategy,
+	"CertificateSigningRequest": certificates.Strategy, "ClusterTrustBundle": clustertrustbundle.Strategy,
+	"PodCertificateRequest": podcertificaterequest.NewStrategy(),
 }
 
 var statusStrategies = map[string]rest.RESTUpdateStrategy{
@@ -106,7 +112,7 @@ var statusStrategies = map[string]rest.RESTUpdateStrategy{
 	"ReplicationController": replicationcontroller.StatusStrategy, "ResourceQuota": resourcequota.StatusStrategy,
 	"Ingress": ingress.StatusStrategy, "HorizontalPodAutoscaler": horizontalpodautoscaler.StatusStrategy,
 	"StatefulSet": statefulset.StatusStrategy, "DaemonSet": daemonset.StatusStrategy,
-	"PodGroup": podgroup.NewStatusStrategy(podgroup.NewStrategy()),
+	"PodGroup": podgroup.NewStatusStrategy(podgroup.NewStrategy()), "CertificateSigningRequest": certificates.StatusStrategy,
 }
 
 type attributes func(runtime.Object) (labels.Set, fields.Set, error)
@@ -116,4 +122,5 @@ var attributesOf = map[string]attributes{
 	"Secret": secret.GetAttrs, "Event": event.GetAttrs, "ReplicaSet": replicaset.GetAttrs,
 	"PersistentVolume": persistentvolume.GetAttrs, "PersistentVolumeClaim": persistentvolumeclaim.GetAttrs,
 	"Job": job.GetAttrs, "ReplicationController": replicationcontroller.GetAttrs,
+	"CertificateSigningRequest": certificates.GetAttrs,
 }

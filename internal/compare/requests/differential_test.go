@@ -288,7 +288,7 @@ func TestSameAnswers(t *testing.T) {
 	}
 	real := &api{url: cfg.Host, client: hc, real: true}
 	s := apitest.Open(t, func(c *apiserver.Config) {
-		c.Authentication.Tokens = map[string]apiserver.Identity{"compare": {User: "admin", Groups: []string{apiserver.GroupMasters}}}
+		c.Authentication.Tokens = map[string]apiserver.Identity{"compare": {User: "admin", UID: "admin", Groups: []string{apiserver.GroupMasters}}}
 		c.DisableAdmission = []string{"ServiceAccount"} // as package kube disables it
 	})
 	srv := httptest.NewServer(s.API.Handler())
