@@ -1,15 +1,20 @@
 package apiserver_test
 
 import (
+	"context"
 	"fmt"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/store/raft"
 )
 
 func benchPods(b *testing.B, n int) client.Typed[*corev1.Pod] {
@@ -38,15 +43,54 @@ func BenchmarkCreate(b *testing.B) {
 	})
 }
 
-func BenchmarkGet(b *testing.B) {
-	pods := benchPods(b, 1000)
+// BenchmarkCreateDurable makes pods from 64 goroutines in a store on disk.
+func BenchmarkCreateDurable(b *testing.B) {
+	node, err := raft.Open(raft.Config{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = node.Close() })
+	pods := client.For[*corev1.Pod](newServer(b, func(c *apiserver.Config) { c.Store = node.Store() }).Client(admin))
+	b.ReportAllocs()
+	b.SetParallelism(32)
+	var n atomic.Int64
+	used := processorTime()
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
-		for i := 0; pb.Next(); i++ {
-			if _, err := pods.Get(b.Context(), "default", fmt.Sprintf("pod-%06d", i%1000)); err != nil {
+		for pb.Next() {
+			if _, err := pods.Create(b.Context(), testPod(fmt.Sprintf("pod-%d", n.Add(1)))); err != nil {
 				b.Error(err)
 			}
 		}
 	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "creates/s")
+	reportProcessor(b, used)
+}
+
+func BenchmarkGet(b *testing.B) {
+	pods := benchPods(b, 1000)
+	benchGets(b, pods.Get)
+}
+
+func BenchmarkGetShared(b *testing.B) {
+	pods := benchPods(b, 1000)
+	benchGets(b, pods.GetShared)
+}
+
+func benchGets(b *testing.B, get func(ctx context.Context, namespace, name string) (*corev1.Pod, error)) {
+	names := make([]string, 1000)
+	for i := range names {
+		names[i] = fmt.Sprintf("pod-%06d", i)
+	}
+	used := processorTime()
+	b.RunParallel(func(pb *testing.PB) {
+		for i := 0; pb.Next(); i++ {
+			if _, err := get(b.Context(), "default", names[i%len(names)]); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+	reportProcessor(b, used)
 }
 
 func BenchmarkPatch(b *testing.B) {
@@ -120,4 +164,16 @@ func BenchmarkWatch(b *testing.B) {
 			b.ReportMetric(float64(watchers*b.N)/b.Elapsed().Seconds(), "deliveries/s")
 		})
 	}
+}
+
+// processorTime is what the process has used so far; other work on the machine does not count.
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// reportProcessor reports the processor time of an operation since used.
+func reportProcessor(b *testing.B, used time.Duration) {
+	b.ReportMetric(float64(processorTime()-used)/float64(b.N), "cpu-ns/op")
 }

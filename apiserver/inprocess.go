@@ -21,7 +21,10 @@ type inProcess struct {
 	user   *Identity
 }
 
-var _ client.Interface = (*inProcess)(nil)
+var (
+	_ client.Interface    = (*inProcess)(nil)
+	_ client.SharedReader = (*inProcess)(nil)
+)
 
 // SharesObjects tells that requests carry Go objects and nothing is encoded: a component that replaces an object or
 // its status can't lose fields that it does not know. Components look for this method.
@@ -45,6 +48,22 @@ func (c *inProcess) Get(ctx context.Context, ref client.Ref, opts metav1.GetOpti
 		return nil, err
 	}
 	return c.server.view(rq, f.obj)
+}
+
+// GetShared hands out the object that the store's entry holds. Its request is on the stack.
+func (c *inProcess) GetShared(ctx context.Context, ref client.Ref, opts metav1.GetOptions) (runtime.Object, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	rq := request{user: c.user, verb: verbGet, ref: ref, warn: noWarnings}
+	if err := rq.begin(ctx, c.server); err != nil {
+		return nil, err
+	}
+	f, err := c.server.get(ctx, &rq, opts.ResourceVersion)
+	if err != nil {
+		return nil, err
+	}
+	return c.server.viewShared(&rq, f)
 }
 
 func (c *inProcess) List(ctx context.Context, ref client.Ref, opts metav1.ListOptions) (*client.List, error) {

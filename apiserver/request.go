@@ -75,22 +75,27 @@ func (s *Server) begin(ctx context.Context, user *Identity, verb string, ref cli
 		return nil, err
 	}
 	rq := &request{user: user, verb: verb, ref: ref, warn: noWarnings, agent: userName(user)}
+	return rq, rq.begin(ctx, s)
+}
+
+// begin is Server.begin for a request that the caller made.
+func (rq *request) begin(ctx context.Context, s *Server) error {
 	// What may not be seen is not told apart from what does not exist.
 	if err := s.authorize(ctx, rq); err != nil {
-		return nil, err
+		return err
 	}
-	res := s.table.byResource[ref.GroupVersionResource]
-	if res == nil {
-		return nil, notFoundPath()
+	as := s.table.served[rq.ref.GroupVersionResource]
+	if as == nil {
+		return notFoundPath()
 	}
-	rq.res, rq.as = res, s.table.served[ref.GroupVersionResource]
-	if !res.Namespaced && ref.Namespace != "" {
-		return nil, badRequest("%s are not namespaced, but the request names the namespace %q", ref.GroupResource(), ref.Namespace)
+	rq.res, rq.as = as.storage(), as
+	if !rq.res.Namespaced && rq.ref.Namespace != "" {
+		return badRequest("%s are not namespaced, but the request names the namespace %q", rq.ref.GroupResource(), rq.ref.Namespace)
 	}
-	if ref.Subresource == "" && !res.serves(verb) {
-		return nil, apierrors.NewMethodNotSupported(res.gr, verb)
+	if rq.ref.Subresource == "" && !rq.res.serves(rq.verb) {
+		return apierrors.NewMethodNotSupported(rq.res.gr, rq.verb)
 	}
-	return rq, nil
+	return nil
 }
 
 // one checks that the request names one object.

@@ -12,14 +12,37 @@ import (
 
 // view returns what the request's client gets to see of a shared object, as its own.
 func (s *Server) view(rq *request, obj client.Object) (runtime.Object, error) {
-	switch sub := rq.ref.Subresource; {
-	case sub == "", sub == "status" && rq.res.Status, rq.res.Subresources[sub].Merge != nil:
-		o, err := rq.served().shown(obj)
-		if err != nil {
-			return nil, err
-		}
-		return o.DeepCopyObject(), nil
-	case sub == "scale" && rq.res.Scale != nil:
+	if !rq.isWhole() {
+		return rq.viewPart(obj)
+	}
+	o, err := rq.served().shown(obj)
+	if err != nil {
+		return nil, err
+	}
+	return o.DeepCopyObject(), nil
+}
+
+// viewShared is view without the copy.
+func (s *Server) viewShared(rq *request, f found) (runtime.Object, error) {
+	if !rq.isWhole() {
+		return rq.viewPart(f.obj)
+	}
+	o, err := rq.served().shownAt(f.obj, f.place())
+	if err != nil {
+		return nil, asStatus(err)
+	}
+	return o, nil
+}
+
+// isWhole tells that the request is about the object itself, or a subresource that shows it.
+func (rq *request) isWhole() bool {
+	sub := rq.ref.Subresource
+	return sub == "" || sub == "status" && rq.res.Status || rq.res.Subresources[sub].Merge != nil
+}
+
+// viewPart is view for subresources that are objects of their own.
+func (rq *request) viewPart(obj client.Object) (runtime.Object, error) {
+	if rq.ref.Subresource == "scale" && rq.res.Scale != nil {
 		return scaleOf(rq.res, obj), nil
 	}
 	return nil, rq.noSubresource()

@@ -62,6 +62,14 @@ func (rq *request) served() *resource {
 	return rq.as
 }
 
+// storage is the resource in the version that its objects are stored in.
+func (r *resource) storage() *resource {
+	if r.hub == nil {
+		return r
+	}
+	return r.hub
+}
+
 // stored returns an object that came in as the row's Go type. What is of that type already is left as it is.
 func (r *resource) stored(obj client.Object) (client.Object, error) {
 	if r.version == nil || reflect.TypeOf(obj) != r.typ {

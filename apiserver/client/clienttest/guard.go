@@ -14,8 +14,8 @@ import (
 	"github.com/inboard/inboard/apiserver/client"
 )
 
-// Guard returns c with a mutation detector: at the end of the test, each object that List and Watch
-// handed out through it must be what it was, and no write may have changed the object it was given.
+// Guard returns c with a mutation detector: at the end of the test, each object that List, Watch
+// and GetShared handed out through it must be what it was, and no write may have changed the object it was given.
 func Guard(t testing.TB, c client.Interface) client.Interface {
 	g := &guard{Interface: c, t: t, seen: map[runtime.Object]string{}}
 	t.Cleanup(g.check)
@@ -56,6 +56,14 @@ func text(obj runtime.Object) string {
 		return err.Error()
 	}
 	return string(b)
+}
+
+func (g *guard) GetShared(ctx context.Context, ref client.Ref, opts metav1.GetOptions) (runtime.Object, error) {
+	obj, err := client.GetShared(ctx, g.Interface, ref, opts)
+	if err == nil {
+		g.see(obj)
+	}
+	return obj, err
 }
 
 func (g *guard) List(ctx context.Context, ref client.Ref, opts metav1.ListOptions) (*client.List, error) {
