@@ -107,7 +107,10 @@ func TestGetSharedIsGet(t *testing.T) {
 			t.Errorf("%s:\n%v\nGet has\n%v", tc.name, got, want)
 		}
 	}
-	if !apierrors.IsForbidden(func() error { _, err := client.GetShared(t.Context(), nobody, sub(""), metav1.GetOptions{}); return err }()) {
+	if !apierrors.IsForbidden(func() error {
+		_, err := client.GetShared(t.Context(), nobody, sub(""), metav1.GetOptions{})
+		return err
+	}()) {
 		t.Error("who may not read is not refused")
 	}
 }

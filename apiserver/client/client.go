@@ -8,7 +8,7 @@
 //   - an error from the API is an *apierrors.StatusError: test it with apierrors.IsNotFound and
 //     its siblings, never by its text;
 //   - what Get, Create, Update and Patch return is the caller's own copy;
-//   - what List and Watch deliver is shared and read-only: call DeepCopyObject before a change;
+//   - what List, Watch and [GetShared] deliver is shared and read-only: call DeepCopyObject before a change;
 //   - the identity that a request is made under was bound when the client was made.
 package client
 
