@@ -6,6 +6,7 @@
 package pki
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -79,6 +80,9 @@ func newSerial() (*big.Int, error) {
 
 // CertificatePEM returns the authority's certificate, as kubeconfig files and trust bundles have it.
 func (a *Authority) CertificatePEM() []byte { return append([]byte(nil), a.pem...) }
+
+// Signer returns the authority's certificate and its key, for what signs in its name.
+func (a *Authority) Signer() (*x509.Certificate, crypto.Signer) { return a.cert, a.key }
 
 // Pool returns a pool that trusts the authority alone.
 func (a *Authority) Pool() *x509.CertPool {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/controller"
+	"github.com/inboard/inboard/controller/certificates"
 	"github.com/inboard/inboard/controller/clusterroleaggregation"
 	"github.com/inboard/inboard/controller/deployment"
 	"github.com/inboard/inboard/controller/disruption"
@@ -48,6 +50,9 @@ type Config struct {
 	// RootCA is the PEM certificate that signs the API server's, for the ConfigMap
 	// kube-root-ca.crt of each namespace; empty writes none.
 	RootCA []byte
+	// Signers are the authorities that sign certificates, see certificates.Config; with none, requests are
+	// only approved and deleted.
+	Signers map[string]certificates.Authority
 	// Logger nil discards.
 	Logger *slog.Logger
 }
@@ -87,6 +92,9 @@ func New(cfg Config) (*controller.Group, error) {
 	}
 	if _, unknown := cfg.Client.ResourceFor(&policyv1.PodDisruptionBudget{}); unknown == nil && err == nil {
 		err = disruption.Add(g, disruption.Config{Resources: cfg.Discover})
+	}
+	if _, unknown := cfg.Client.ResourceFor(&certificatesv1.CertificateSigningRequest{}); unknown == nil && err == nil {
+		err = certificates.Add(g, certificates.Config{Signers: cfg.Signers, RootCA: cfg.RootCA})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("builtin: %w", err)

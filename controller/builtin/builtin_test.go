@@ -20,6 +20,7 @@ import (
 
 	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/apiserver/client/replica"
+	"github.com/inboard/inboard/apiserver/pki"
 	"github.com/inboard/inboard/controller"
 	"github.com/inboard/inboard/controller/builtin"
 	"github.com/inboard/inboard/internal/apitest"
@@ -50,7 +51,11 @@ func newWorldOver(t testing.TB, over func(*apitest.Server) client.Interface) *wo
 	t.Helper()
 	api := apitest.Open(t)
 	w := &world{TB: t, ctx: t.Context(), c: api.Admin()}
-	g, err := builtin.New(builtin.Config{Client: over(api), RootCA: []byte("PEM")})
+	ca, err := pki.New("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := builtin.New(builtin.Config{Client: over(api), RootCA: ca.CertificatePEM()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -316,7 +321,7 @@ func TestNamespaceGoesWithAllItHolds(t *testing.T) {
 	w := newWorld(t, nil)
 	w.namespace("shop")
 	eventually[*corev1.ConfigMap](w, "the CA", func() bool {
-		return slices.ContainsFunc(list[*corev1.ConfigMap](w, "shop"), func(c *corev1.ConfigMap) bool { return c.Data["ca.crt"] == "PEM" })
+		return slices.ContainsFunc(list[*corev1.ConfigMap](w, "shop"), func(c *corev1.ConfigMap) bool { return strings.HasPrefix(c.Data["ca.crt"], "-----BEGIN CERTIFICATE-----") })
 	})
 	eventually[*corev1.ServiceAccount](w, "the account", func() bool { return len(list[*corev1.ServiceAccount](w, "shop")) == 1 })
 	d := deploymentOf("web", 3, "v1")

@@ -15,6 +15,7 @@ import (
 	"github.com/inboard/inboard/apiserver/kinds"
 	"github.com/inboard/inboard/controller"
 	"github.com/inboard/inboard/controller/builtin"
+	"github.com/inboard/inboard/controller/certificates"
 	"github.com/inboard/inboard/kubelet"
 	"github.com/inboard/inboard/kubelet/image"
 	"github.com/inboard/inboard/kubelet/process"
@@ -80,6 +81,8 @@ func (c *cluster) newControllers() (part, string, error) {
 	}
 	if c.authority != nil {
 		cfg.RootCA = c.authority.CertificatePEM()
+		cert, key := c.authority.Signer()
+		cfg.Signers = certificates.SignAll(certificates.Authority{Certificate: cert, Key: key})
 	}
 	if c.server != nil {
 		cfg.Resources = served()

@@ -58,6 +58,7 @@ func (s *story) end() {
 }
 
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
+	"certificate-request": cmdCertificateRequest, "certificate-kubeconfig": cmdCertificateKubeconfig,
 	"token-kubeconfig": cmdTokenKubeconfig, "cluster": cmdCluster, "until": cmdUntil, "reach": cmdReach, "udp": cmdUDP, "load": cmdLoad,
 	"kill-container": cmdKillContainer, "as-nobody": cmdAsNobody,
 	"start": cmdStart, "stop": cmdStop, "kube-apiserver": cmdKubeAPIServer,
