@@ -120,7 +120,11 @@ func (c *call) hostedPod() (*corev1.Pod, error) {
 	if err != nil {
 		return nil, err
 	}
-	pod, ok := f.obj.(*corev1.Pod)
+	obj, err := f.object()
+	if err != nil {
+		return nil, err
+	}
+	pod, ok := obj.(*corev1.Pod)
 	if !ok {
 		return nil, c.rq.noSubresource()
 	}
@@ -191,7 +195,10 @@ func (c *call) find(name string) (any, error) {
 	named := *c.rq
 	named.ref.Name = name
 	f, err := c.server.get(c.r.Context(), &named, "")
-	return f.obj, err
+	if err != nil {
+		return nil, err
+	}
+	return f.object()
 }
 
 // locatePod leads to an HTTP server in a pod, at the port named or the first one declared.

@@ -56,7 +56,7 @@ func (s *Server) createNamed(ctx context.Context, rq *request, obj client.Object
 	if res.Default != nil {
 		res.Default(obj)
 	}
-	s.track(rq, res.new(), obj)
+	s.track(rq, res.empty, obj)
 	ar := &AdmissionRequest{Operation: Create, Object: obj}
 	if err := s.admit(ctx, rq, ar); err != nil {
 		return found{}, err
@@ -107,8 +107,8 @@ func (s *Server) insert(ctx context.Context, rq *request, ar *AdmissionRequest, 
 		if err != nil || done {
 			return f, err
 		}
-		if f.entry != nil {
-			return found{}, rq.alreadyExists(f.entry)
+		if f.state != nil {
+			return found{}, rq.alreadyExists(f.state)
 		}
 		if also, err = s.readmit(ctx, rq, ar); err != nil {
 			return found{}, err
@@ -125,7 +125,7 @@ func (rq *request) alreadyExists(e *store.Entry) error {
 }
 
 // commit runs a transaction that writes the request's object as its first operation, with the
-// conditions and operations that come along. Done false means that a condition did not hold; f.entry
+// conditions and operations that come along. Done false means that a condition did not hold; f.state
 // is then the object's state if the transaction asked for it in Else.
 func (s *Server) commit(ctx context.Context, rq *request, txn store.Txn, also settled, claims *claims, obj client.Object) (done bool, f found, err error) {
 	for _, g := range also.guards {
@@ -141,7 +141,7 @@ func (s *Server) commit(ctx context.Context, rq *request, txn store.Txn, also se
 		then := txn.Then
 		txn.Then = nil
 		if res, err := s.store.Txn(ctx, txn); err != nil || !res.Succeeded {
-			return false, elseEntry(&res), storeError(err, 0)
+			return false, elseEntry(rq, &res), storeError(err, 0)
 		}
 		txn.Then = then
 		return true, found{obj: obj}, nil
@@ -151,22 +151,17 @@ func (s *Server) commit(ctx context.Context, rq *request, txn store.Txn, also se
 		return false, found{}, storeError(err, 0)
 	}
 	if !res.Succeeded {
-		return false, elseEntry(&res), nil
+		return false, elseEntry(rq, &res), nil
 	}
 	if len(res.Results) == 0 || len(res.Results[0].Entries) == 0 {
 		return true, found{obj: obj}, nil
 	}
-	e := res.Results[0].Entries[0]
-	stored, err := rq.res.object(e)
-	if err != nil {
-		return false, found{}, asStatus(err)
-	}
-	return true, found{e, stored}, nil
+	return true, rq.res.found(res.Results[0].Entries[0]), nil
 }
 
-func elseEntry(res *store.TxnResult) found {
+func elseEntry(rq *request, res *store.TxnResult) found {
 	if len(res.Results) > 0 && len(res.Results[0].Entries) > 0 {
-		return found{entry: res.Results[0].Entries[0]}
+		return rq.res.found(res.Results[0].Entries[0])
 	}
 	return found{}
 }

@@ -174,7 +174,7 @@ func (s *Server) remove(ctx context.Context, rq *request, cur found, last client
 		return false, found{}, err
 	}
 	key := rq.key()
-	txn := store.Txn{If: []store.Compare{store.IfModRevision(key, cur.entry.ModRevision)}, Then: []store.Op{store.OpDelete(key)}}
+	txn := store.Txn{If: []store.Compare{store.IfModRevision(key, cur.state.ModRevision)}, Then: []store.Op{store.OpDelete(key)}}
 	done, f, err := s.commit(ctx, rq, txn, also, claims, last)
 	return done, f, err
 }

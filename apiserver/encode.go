@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"math/bits"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -39,39 +38,57 @@ func versionKeys(kind schema.GroupVersionKind) cacheKeys {
 	return cacheKeys{key("json"), key("gone json"), key("proto"), key("gone proto"), key("object"), key("gone object")}
 }
 
-// place is where something made of an object is kept: with its entry. The zero place keeps nothing.
-type place struct {
-	entry *store.Entry
-	// gone tells that the object is the last state before the one of the entry; see change.
-	gone bool
-	keys *cacheKeys
-}
-
-func (p *place) key(there, gone any) any {
-	if p.gone {
-		return gone
-	}
-	return there
-}
-
-// cachedJSON returns the JSON of an object, which is kept with its entry if it has one.
-func cachedJSON(obj runtime.Object, at place) ([]byte, error) {
-	if at.entry == nil {
+// encodeJSON returns an object's JSON in a version, which is kept with its entry if it has one.
+func (f *found) encodeJSON(as *resource) ([]byte, error) {
+	encode := func() ([]byte, error) {
+		obj, err := f.shown(as)
+		if err != nil {
+			return nil, err
+		}
 		return json.Marshal(obj)
 	}
-	return cachedBytes(at.entry, at.key(at.keys.json, at.keys.goneJSON), func() ([]byte, error) { return json.Marshal(obj) })
+	if f.at == nil {
+		return encode()
+	}
+	return cachedBytes(f.at, f.key(as.keys.json, as.keys.goneJSON), encode)
 }
 
-// cachedProto returns the protobuf message of an object, without envelope.
-func cachedProto(obj runtime.Object, at place) ([]byte, error) {
+// encodeProto returns an object's protobuf message in a version. What is not in the stored bytes is kept with the
+// entry.
+func (f *found) encodeProto(as *resource) (encoded, error) {
+	if f.at != nil && as.version == nil {
+		if m, ok := messageAt(f.state.Value, f.at.ModRevision); ok {
+			return encoded{stored: m}, nil
+		}
+	}
+	encode := func() ([]byte, error) {
+		obj, err := f.shown(as)
+		if err != nil {
+			return nil, err
+		}
+		return marshalProto(obj)
+	}
+	var b []byte
+	var err error
+	if f.at == nil {
+		b, err = encode()
+	} else {
+		b, err = cachedBytes(f.at, f.key(as.keys.proto, as.keys.goneProto), encode)
+	}
+	return encoded{made: b}, err
+}
+
+// marshalProto returns an object's message, without envelope; it is not nil.
+func marshalProto(obj runtime.Object) ([]byte, error) {
 	m, ok := obj.(protoMessage)
 	if !ok {
 		return nil, notAcceptable()
 	}
-	if at.entry == nil {
-		return m.Marshal()
+	b, err := m.Marshal()
+	if b == nil {
+		b = []byte{}
 	}
-	return cachedBytes(at.entry, at.key(at.keys.proto, at.keys.goneProto), m.Marshal)
+	return b, err
 }
 
 func cachedBytes(e *store.Entry, key any, encode func() ([]byte, error)) ([]byte, error) {
@@ -86,37 +103,47 @@ func cachedBytes(e *store.Entry, key any, encode func() ([]byte, error)) ([]byte
 	return b, nil
 }
 
-// envelope wraps a protobuf message as Kubernetes does.
-func envelope(tm metav1.TypeMeta, raw []byte) ([]byte, error) {
-	u := runtime.Unknown{TypeMeta: runtime.TypeMeta{APIVersion: tm.APIVersion, Kind: tm.Kind}, Raw: raw}
-	buf := make([]byte, len(protoMagic)+u.Size())
-	copy(buf, protoMagic)
-	_, err := u.MarshalTo(buf[len(protoMagic):])
-	return buf, err
-}
-
 func typeOf(obj runtime.Object) metav1.TypeMeta {
-	apiVersion, kind := obj.GetObjectKind().GroupVersionKind().ToAPIVersionAndKind()
-	return metav1.TypeMeta{APIVersion: apiVersion, Kind: kind}
+	return typeMeta(obj.GetObjectKind().GroupVersionKind())
 }
 
-// encodeObject returns an object in the given media type.
-func encodeObject(media string, obj runtime.Object, at place) ([]byte, error) {
-	switch media {
-	case mediaProto:
-		raw, err := cachedProto(obj, at)
+func typeMeta(kind schema.GroupVersionKind) metav1.TypeMeta {
+	apiVersion, name := kind.ToAPIVersionAndKind()
+	return metav1.TypeMeta{APIVersion: apiVersion, Kind: name}
+}
+
+// encode returns an object in the given media type and version.
+func (f *found) encode(media string, as *resource) ([]byte, error) {
+	if media == mediaProto {
+		m, err := f.encodeProto(as)
 		if err != nil {
 			return nil, err
 		}
-		return envelope(typeOf(obj), raw)
-	case mediaYAML:
-		b, err := cachedJSON(obj, at)
-		if err != nil {
-			return nil, err
-		}
-		return yaml.JSONToYAML(b)
+		size := m.size()
+		buf := as.envelope.begin(make([]byte, 0, as.envelope.size(size)), size)
+		return as.envelope.end(m.append(buf)), nil
 	}
-	return cachedJSON(obj, at)
+	b, err := f.encodeJSON(as)
+	if err != nil || media == mediaJSON {
+		return b, err
+	}
+	return yaml.JSONToYAML(b)
+}
+
+// encodeObject returns an object that is not stored, such as a Status, in the given media type.
+func encodeObject(media string, obj runtime.Object) ([]byte, error) {
+	if media == mediaProto {
+		b, err := marshalProto(obj)
+		if err != nil {
+			return nil, err
+		}
+		return newEnvelope(typeOf(obj)).wrap(b), nil
+	}
+	b, err := json.Marshal(obj)
+	if err != nil || media == mediaJSON {
+		return b, err
+	}
+	return yaml.JSONToYAML(b)
 }
 
 // listHead is a list without its items.
@@ -127,44 +154,45 @@ type listHead struct {
 
 // encodeListJSON writes a list from its items' JSON. As in Kubernetes, the items of a typed list have
 // no type of their own.
-func encodeListJSON(head listHead, items []found, keys *cacheKeys) ([]byte, error) {
+func encodeListJSON(head listHead, items []found, as *resource) ([]byte, error) {
 	b, err := json.Marshal(head)
 	if err != nil {
 		return nil, err
 	}
 	size := len(b) + 16
 	parts := make([][]byte, len(items))
-	for i, f := range items {
-		part, err := cachedJSON(f.obj, place{entry: f.entry, keys: keys})
+	for i := range items {
+		part, err := items[i].encodeJSON(as)
 		if err != nil {
 			return nil, err
 		}
-		if _, partial := f.obj.(*metav1.PartialObjectMetadata); partial {
+		if _, partial := items[i].obj.(*metav1.PartialObjectMetadata); partial {
 			parts[i] = part[1:] // as in Kubernetes, these keep theirs
 		} else {
-			parts[i] = withoutType(part, typeOf(f.obj))
+			parts[i] = withoutType(part, as.jsonType)
 		}
 		size += len(parts[i]) + 2
 	}
-	buf := bytes.NewBuffer(make([]byte, 0, size))
-	buf.Write(b[:len(b)-1])
-	buf.WriteString(`,"items":[`)
+	buf := append(make([]byte, 0, size), b[:len(b)-1]...)
+	buf = append(buf, `,"items":[`...)
 	for i, part := range parts {
 		if i > 0 {
-			buf.WriteByte(',')
+			buf = append(buf, ',')
 		}
-		buf.WriteByte('{')
-		buf.Write(part)
+		buf = append(append(buf, '{'), part...)
 	}
-	buf.WriteString(`]}`)
-	return buf.Bytes(), nil
+	return append(buf, `]}`...), nil
 }
 
-// withoutType returns the JSON of an object after its opening brace and its kind and apiVersion, which
-// the Go types of the API have first.
-func withoutType(b []byte, tm metav1.TypeMeta) []byte {
-	head := fmt.Sprintf(`{"kind":%q,"apiVersion":%q`, tm.Kind, tm.APIVersion)
-	rest, ok := bytes.CutPrefix(b, []byte(head))
+// jsonType is how the JSON of objects of a type begins: the Go types of the API have these fields first.
+func jsonType(kind schema.GroupVersionKind) string {
+	apiVersion, name := kind.ToAPIVersionAndKind()
+	return fmt.Sprintf(`{"kind":%q,"apiVersion":%q`, name, apiVersion)
+}
+
+// withoutType returns the JSON of an object after its opening brace and its type.
+func withoutType(b []byte, jsonType string) []byte {
+	rest, ok := bytes.CutPrefix(b, []byte(jsonType))
 	if !ok {
 		return b[1:]
 	}
@@ -173,48 +201,34 @@ func withoutType(b []byte, tm metav1.TypeMeta) []byte {
 
 // encodeListProto writes a list from its items' messages: in all lists of the API, field 1 is the
 // metadata and field 2 the items. It is made in one piece, envelope and all: a list may be many megabytes.
-func encodeListProto(head listHead, items []found, keys *cacheKeys) ([]byte, error) {
+func encodeListProto(head listHead, items []found, as *resource) ([]byte, error) {
 	meta, err := head.ListMeta.Marshal()
 	if err != nil {
 		return nil, err
 	}
-	size, parts := messageSize(meta), make([][]byte, len(items))
-	for i, f := range items {
-		if parts[i], err = cachedProto(f.obj, place{entry: f.entry, keys: keys}); err != nil {
+	size, parts := messageSize(len(meta)), make([]encoded, len(items))
+	for i := range items {
+		if parts[i], err = items[i].encodeProto(as); err != nil {
 			return nil, err
 		}
-		size += messageSize(parts[i])
+		size += messageSize(parts[i].size())
 	}
-	// The envelope's message, field 2, follows its other fields.
-	outer, err := envelope(head.TypeMeta, nil)
-	if err != nil {
-		return nil, err
-	}
-	buf := append(make([]byte, 0, len(outer)+size+1+binary.MaxVarintLen64), outer...)
-	buf = binary.AppendUvarint(append(buf, 2<<3|2), uint64(size))
+	outer := newEnvelope(head.TypeMeta)
+	buf := outer.begin(make([]byte, 0, outer.size(size)), size)
 	buf = appendMessage(buf, 1, meta)
-	for _, part := range parts {
-		buf = appendMessage(buf, 2, part)
+	for i := range parts {
+		buf = binary.AppendUvarint(append(buf, 2<<3|2), uint64(parts[i].size()))
+		buf = parts[i].append(buf)
 	}
-	return buf, nil
+	return outer.end(buf), nil
 }
 
-// appendMessage appends a field that holds a message (wire type 2).
-func appendMessage(buf []byte, field byte, message []byte) []byte {
-	return append(binary.AppendUvarint(append(buf, field<<3|2), uint64(len(message))), message...)
-}
-
-// messageSize is how many bytes appendMessage appends.
-func messageSize(message []byte) int {
-	return 1 + (bits.Len(uint(len(message))|1)+6)/7 + len(message)
-}
-
-// encodeList returns a list in the given media type.
-func encodeList(media string, head listHead, items []found, keys *cacheKeys) ([]byte, error) {
+// encodeList returns a list in the given media type; the items are shown as the resource.
+func encodeList(media string, head listHead, items []found, as *resource) ([]byte, error) {
 	if media == mediaProto {
-		return encodeListProto(head, items, keys)
+		return encodeListProto(head, items, as)
 	}
-	b, err := encodeListJSON(head, items, keys)
+	b, err := encodeListJSON(head, items, as)
 	if err != nil || media == mediaJSON {
 		return b, err
 	}

@@ -18,6 +18,11 @@ func TestListAsProtobuf(t *testing.T) {
 	if err := corev1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
+	maps, err := newResource(Kind{GroupVersionKind: corev1.SchemeGroupVersion.WithKind("ConfigMap"), Resource: "configmaps",
+		Object: &corev1.ConfigMap{}, List: &corev1.ConfigMapList{}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	serializer := protobuf.NewSerializer(scheme, scheme)
 	for _, size := range []int{-1, 0, 1, 90, 100, 110, 126, 127, 128, 129, 16_300, 16_340, 16_370, 16_384, 1 << 21} {
 		want := &corev1.ConfigMapList{ListMeta: metav1.ListMeta{ResourceVersion: "7", Continue: "c"}, Items: []corev1.ConfigMap{}}
@@ -31,7 +36,7 @@ func TestListAsProtobuf(t *testing.T) {
 			items = append(items, found{obj: &m})
 		}
 		head := listHead{metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMapList"}, want.ListMeta}
-		b, err := encodeListProto(head, items, &storedKeys)
+		b, err := encodeListProto(head, items, maps)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,15 +9,58 @@ import (
 	"github.com/inboard/inboard/store"
 )
 
-// found is an object as it is stored: shared, read-only.
+// found is an object as it is stored: shared, read-only. It is decoded when somebody asks for the object.
 type found struct {
-	entry *store.Entry
-	obj   client.Object
+	res *resource // in the stored version
+	// state holds the object, at has its revision and keeps what is made of it. They are one but for
+	// deletions, whose last state is shown at the revision of the deletion. Nil for what is not stored.
+	state, at *store.Entry
+	obj       client.Object
 }
 
-func (f *found) place() place { return place{entry: f.entry} }
+func (r *resource) found(e *store.Entry) found { return found{res: r, state: e, at: e} }
 
-// get reads the object that the request names.
+// object returns the object in the stored version.
+func (f *found) object() (client.Object, error) {
+	var err error
+	switch {
+	case f.obj != nil:
+	case f.state == f.at:
+		f.obj, err = f.res.object(f.state)
+	default:
+		f.obj, err = f.res.last(f.at, f.state)
+	}
+	if err != nil {
+		return nil, asStatus(err)
+	}
+	return f.obj, nil
+}
+
+// shown returns the object in another version, which is kept, and shared.
+func (f *found) shown(as *resource) (client.Object, error) {
+	obj, err := f.object()
+	if err != nil || as.version == nil {
+		return obj, err
+	}
+	if f.at == nil {
+		return as.shown(obj)
+	}
+	v, err := f.at.Cached(f.key(as.keys.object, as.keys.goneObject), func(*store.Entry) (any, error) { return as.shown(obj) })
+	if err != nil {
+		return nil, err
+	}
+	return v.(client.Object), nil
+}
+
+// key chooses between the keys for the state of the entry and for the one before it.
+func (f *found) key(there, gone any) any {
+	if f.state == f.at {
+		return there
+	}
+	return gone
+}
+
+// get finds the object that the request names.
 func (s *Server) get(ctx context.Context, rq *request, resourceVersion string) (found, error) {
 	if err := rq.one(); err != nil {
 		return found{}, err
@@ -25,11 +68,20 @@ func (s *Server) get(ctx context.Context, rq *request, resourceVersion string) (
 	if err := s.notOlderThan(ctx, resourceVersion); err != nil {
 		return found{}, err
 	}
-	return s.read(ctx, rq)
+	return s.find(ctx, rq)
 }
 
-// read returns the newest state of the object that the request names.
+// read returns the newest state of the object that the request names, decoded.
 func (s *Server) read(ctx context.Context, rq *request) (found, error) {
+	f, err := s.find(ctx, rq)
+	if err == nil {
+		_, err = f.object()
+	}
+	return f, err
+}
+
+// find is read without the decoding.
+func (s *Server) find(ctx context.Context, rq *request) (found, error) {
 	e, _, err := s.store.Get(ctx, rq.key())
 	if err != nil {
 		return found{}, storeError(err, 0)
@@ -37,11 +89,7 @@ func (s *Server) read(ctx context.Context, rq *request) (found, error) {
 	if e == nil {
 		return found{}, apierrors.NewNotFound(rq.res.gr, rq.ref.Name)
 	}
-	obj, err := rq.res.object(e)
-	if err != nil {
-		return found{}, asStatus(err)
-	}
-	return found{e, obj}, nil
+	return rq.res.found(e), nil
 }
 
 // notOlderThan sees to it that the store has reached a resourceVersion.

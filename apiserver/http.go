@@ -189,7 +189,7 @@ func (c *call) status(code int, status *metav1.Status) {
 	if err != nil {
 		f.media = mediaJSON
 	}
-	b, err := encodeObject(f.media, status, place{})
+	b, err := encodeObject(f.media, status)
 	if err != nil {
 		b, f.media = []byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","code":500}`), mediaJSON
 	}

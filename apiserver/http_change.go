@@ -34,7 +34,7 @@ func (c *call) create() error {
 	if err != nil {
 		return err
 	}
-	return c.object(http.StatusCreated, f.obj, f.place())
+	return c.found(http.StatusCreated, f)
 }
 
 func (c *call) createSubresource(fieldValidation string) error {
@@ -56,7 +56,7 @@ func (c *call) createSubresource(fieldValidation string) error {
 		c.status(http.StatusCreated, status)
 		return nil
 	}
-	return c.object(http.StatusCreated, out, place{})
+	return c.object(http.StatusCreated, out)
 }
 
 func (c *call) update() error {
@@ -151,15 +151,19 @@ func (c *call) delete() error {
 		return err
 	}
 	if d.gone && !c.rq.res.ReturnDeleted {
+		obj, err := d.object()
+		if err != nil {
+			return err
+		}
 		return c.success(http.StatusOK, &metav1.StatusDetails{
-			Name: d.obj.GetName(), Group: c.rq.res.Group, Kind: c.rq.res.Resource, UID: d.obj.GetUID(),
+			Name: obj.GetName(), Group: c.rq.res.Group, Kind: c.rq.res.Resource, UID: obj.GetUID(),
 		})
 	}
 	code := http.StatusOK
 	if orphan := orphanDependents(&opts); !d.gone && orphan != nil && !*orphan {
 		code = http.StatusAccepted
 	}
-	return c.object(code, d.obj, d.place())
+	return c.found(code, d.found)
 }
 
 func (c *call) deleteCollection() error {

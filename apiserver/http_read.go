@@ -40,10 +40,14 @@ func (c *call) get() error {
 
 // foundObject sends an object, or the view of it that its subresource is.
 func (c *call) foundObject(code int, f found) error {
-	if c.target.ref.Subresource == "scale" && c.rq.res.Scale != nil {
-		return c.object(code, scaleOf(c.rq.res, f.obj), place{})
+	if c.target.ref.Subresource != "scale" || c.rq.res.Scale == nil {
+		return c.found(code, f)
 	}
-	return c.object(code, f.obj, f.place())
+	obj, err := f.object()
+	if err != nil {
+		return err
+	}
+	return c.object(code, scaleOf(c.rq.res, obj))
 }
 
 func (c *call) list() error {
@@ -54,7 +58,7 @@ func (c *call) list() error {
 	if err != nil {
 		return err
 	}
-	l, err := c.server.list(c.r.Context(), c.rq, &opts)
+	l, err := c.server.findList(c.r.Context(), c.rq, &opts)
 	if err != nil {
 		return err
 	}
@@ -68,39 +72,40 @@ func (c *call) listed(l *listed) error {
 		return err
 	}
 	head := listHead{c.rq.served().listKind(), l.meta()}
-	f := &c.format
+	f, as := &c.format, c.rq.served()
 	switch f.as {
 	case "Table":
-		objs := make([]client.Object, len(l.items))
-		for i := range l.items {
-			objs[i] = l.items[i].obj
-		}
-		t, err := f.table(c.rq.served(), head.ListMeta, objs, opts, c.server.now())
-		if err != nil {
-			return err
-		}
-		b, err := encodeObject(f.media, t, place{})
-		if err != nil {
-			return err
-		}
-		c.write(http.StatusOK, c.contentType(), b)
-		return nil
-	case "":
-		for i := range l.items {
-			if l.items[i].obj, err = c.rq.served().shownAt(l.items[i].obj, l.items[i].place()); err != nil {
-				return err
-			}
-		}
+		return c.listedTable(l, head, opts)
 	case "PartialObjectMetadata", "PartialObjectMetadataList":
 		head.SetGroupVersionKind(f.metaVersion().WithKind("PartialObjectMetadataList"))
+		as = as.storage()
 		for i := range l.items {
-			l.items[i] = found{nil, f.partial(l.items[i].obj)}
+			obj, err := l.items[i].object()
+			if err != nil {
+				return err
+			}
+			l.items[i] = found{obj: f.partial(obj)}
 		}
 	}
-	b, err := encodeList(f.media, head, l.items, &c.rq.served().keys)
+	b, err := encodeList(f.media, head, l.items, as)
 	if err != nil {
 		return err
 	}
 	c.write(http.StatusOK, c.contentType(), b)
 	return nil
+}
+
+func (c *call) listedTable(l *listed, head listHead, opts tableOptions) error {
+	objs := make([]client.Object, len(l.items))
+	for i := range l.items {
+		var err error
+		if objs[i], err = l.items[i].object(); err != nil {
+			return err
+		}
+	}
+	t, err := c.format.table(c.rq.served(), head.ListMeta, objs, opts, c.server.now())
+	if err != nil {
+		return err
+	}
+	return c.encoded(http.StatusOK, t)
 }

@@ -3,6 +3,7 @@ package apiserver
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"math/rand/v2"
 	"net/http"
@@ -101,12 +102,36 @@ func (f *frames) contentType() string {
 // change writes one change.
 func (f *frames) change(ch *change) error {
 	c := f.call
-	obj, at, err := c.server.transform(&c.format, c.rq.served(), ch.obj, ch.place(), f.table)
+	if c.format.as == "" {
+		return f.found(ch)
+	}
+	obj, err := ch.object()
+	if err != nil {
+		return err
+	}
+	out, err := c.server.transform(&c.format, c.rq.served(), obj, f.table)
 	if err != nil {
 		return err
 	}
 	f.table.noHeaders = f.table.noHeaders || c.format.as == "Table"
-	return f.write(ch.typ, obj, at)
+	return f.event(ch.typ, out)
+}
+
+// found writes a change of a stored object, as it is.
+func (f *frames) found(ch *change) error {
+	as := f.call.rq.served()
+	if f.call.format.media != mediaProto {
+		b, err := ch.encodeJSON(as)
+		if err != nil {
+			return err
+		}
+		return f.writeJSON(ch.typ, b)
+	}
+	m, err := ch.encodeProto(as)
+	if err != nil {
+		return err
+	}
+	return f.writeProto(ch.typ, as.envelope, &m)
 }
 
 // send writes an event that is not about a stored object.
@@ -114,27 +139,35 @@ func (f *frames) send(ev watch.Event) error {
 	if status, ok := ev.Object.(*metav1.Status); ok {
 		status.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
 	}
-	return f.write(ev.Type, ev.Object, place{})
+	return f.event(ev.Type, ev.Object)
 }
 
-func (f *frames) write(typ watch.EventType, obj runtime.Object, at place) error {
-	media := f.call.format.media
-	if media == mediaProto {
-		return f.writeProto(typ, obj, at)
+// event writes an event with an object that is encoded for it.
+func (f *frames) event(typ watch.EventType, obj runtime.Object) error {
+	if f.call.format.media == mediaProto {
+		b, err := marshalProto(obj)
+		if err != nil {
+			return err
+		}
+		return f.writeProto(typ, newEnvelope(typeOf(obj)), &encoded{made: b})
 	}
-	b, err := cachedJSON(obj, at)
+	b, err := json.Marshal(obj)
 	if err != nil {
 		return err
 	}
+	return f.writeJSON(typ, b)
+}
+
+func (f *frames) writeJSON(typ watch.EventType, object []byte) error {
 	f.buf = append(f.buf[:0], `{"type":"`...)
 	f.buf = append(f.buf, typ...)
 	f.buf = append(f.buf, `","object":`...)
-	f.buf = append(f.buf, b...)
+	f.buf = append(f.buf, object...)
 	f.buf = append(f.buf, "}\n"...)
-	if media == mediaYAML {
+	if f.call.format.media == mediaYAML {
 		return f.writeYAML()
 	}
-	_, err = f.call.w.Write(f.buf)
+	_, err := f.call.w.Write(f.buf)
 	return err
 }
 
@@ -147,18 +180,18 @@ func (f *frames) writeYAML() error {
 	return err
 }
 
-func (f *frames) writeProto(typ watch.EventType, obj runtime.Object, at place) error {
-	raw, err := encodeObject(mediaProto, obj, at)
-	if err != nil {
-		return err
-	}
-	ev := metav1.WatchEvent{Type: string(typ), Object: runtime.RawExtension{Raw: raw}}
-	b, err := ev.Marshal()
-	if err != nil {
-		return err
-	}
-	f.buf = binary.BigEndian.AppendUint32(f.buf[:0], uint32(len(b)))
-	f.buf = append(f.buf, b...)
-	_, err = f.call.w.Write(f.buf)
+// writeProto writes a metav1.WatchEvent after its length: field 1 is the type, field 2 a RawExtension, whose field 1
+// is the object in its envelope.
+func (f *frames) writeProto(typ watch.EventType, e envelope, m *encoded) error {
+	size := m.size()
+	object := e.size(size)
+	b := append(f.buf[:0], 0, 0, 0, 0)
+	b = appendMessage(b, 1, []byte(typ))
+	b = binary.AppendUvarint(append(b, 2<<3|2), uint64(messageSize(object)))
+	b = binary.AppendUvarint(append(b, 1<<3|2), uint64(object))
+	b = e.end(m.append(e.begin(b, size)))
+	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
+	f.buf = b
+	_, err := f.call.w.Write(b)
 	return err
 }

@@ -5,12 +5,15 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/inboard/inboard/apiserver/client"
 )
 
 // write sends a whole answer.
@@ -61,17 +64,56 @@ func (c *call) pretty(body []byte) []byte {
 	return body
 }
 
-// object sends one object in the form that the client asked for.
-func (c *call) object(code int, obj runtime.Object, at place) error {
+// found sends a stored object in the form that the client asked for.
+func (c *call) found(code int, f found) error {
 	opts, err := c.tableOptions()
 	if err != nil {
 		return err
 	}
-	out, at, err := c.server.transform(&c.format, c.rq.served(), obj, at, opts)
+	if c.format.as != "" {
+		obj, err := f.object()
+		if err != nil {
+			return err
+		}
+		return c.transformed(code, obj, opts)
+	}
+	b, err := f.encode(c.format.media, c.rq.served())
 	if err != nil {
 		return err
 	}
-	b, err := encodeObject(c.format.media, out, at)
+	c.write(code, c.contentType(), b)
+	return nil
+}
+
+// object sends an object that is not stored, such as what a subresource answers with.
+func (c *call) object(code int, obj runtime.Object) error {
+	opts, err := c.tableOptions()
+	if err != nil {
+		return err
+	}
+	if o, ok := obj.(client.Object); ok {
+		if c.format.as != "" {
+			return c.transformed(code, o, opts)
+		}
+		if served := c.rq.served(); served.version != nil && reflect.TypeOf(o) == served.hub.typ {
+			if obj, err = served.shown(o); err != nil {
+				return err
+			}
+		}
+	}
+	return c.encoded(code, obj)
+}
+
+func (c *call) transformed(code int, obj client.Object, opts tableOptions) error {
+	out, err := c.server.transform(&c.format, c.rq.served(), obj, opts)
+	if err != nil {
+		return err
+	}
+	return c.encoded(code, out)
+}
+
+func (c *call) encoded(code int, obj runtime.Object) error {
+	b, err := encodeObject(c.format.media, obj)
 	if err != nil {
 		return err
 	}

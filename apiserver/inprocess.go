@@ -47,7 +47,11 @@ func (c *inProcess) Get(ctx context.Context, ref client.Ref, opts metav1.GetOpti
 	if err != nil {
 		return nil, err
 	}
-	return c.server.view(rq, f.obj)
+	obj, err := f.object()
+	if err != nil {
+		return nil, err
+	}
+	return c.server.view(rq, obj)
 }
 
 // GetShared hands out the object that the store's entry holds. Its request is on the stack.
@@ -63,7 +67,7 @@ func (c *inProcess) GetShared(ctx context.Context, ref client.Ref, opts metav1.G
 	if err != nil {
 		return nil, err
 	}
-	return c.server.viewShared(&rq, f)
+	return c.server.viewShared(&rq, &f)
 }
 
 func (c *inProcess) List(ctx context.Context, ref client.Ref, opts metav1.ListOptions) (*client.List, error) {
@@ -71,13 +75,13 @@ func (c *inProcess) List(ctx context.Context, ref client.Ref, opts metav1.ListOp
 	if err != nil {
 		return nil, err
 	}
-	l, err := c.server.list(ctx, rq, &opts)
+	l, err := c.server.findList(ctx, rq, &opts)
 	if err != nil {
 		return nil, err
 	}
 	out := &client.List{TypeMeta: rq.served().listKind(), ListMeta: l.meta(), Items: make([]runtime.Object, len(l.items))}
 	for i := range l.items {
-		if out.Items[i], err = rq.served().shownAt(l.items[i].obj, place{entry: l.items[i].entry}); err != nil {
+		if out.Items[i], err = l.items[i].shown(rq.served()); err != nil {
 			return nil, asStatus(err)
 		}
 	}
@@ -118,7 +122,7 @@ func (c *inProcess) Create(ctx context.Context, ref client.Ref, obj runtime.Obje
 	if err != nil {
 		return nil, err
 	}
-	return c.server.view(rq, f.obj)
+	return c.server.viewWritten(rq, f)
 }
 
 func (c *inProcess) Update(ctx context.Context, ref client.Ref, obj runtime.Object, opts metav1.UpdateOptions) (runtime.Object, error) {
@@ -137,7 +141,7 @@ func (c *inProcess) Update(ctx context.Context, ref client.Ref, obj runtime.Obje
 	if err != nil {
 		return nil, err
 	}
-	return c.server.view(rq, f.obj)
+	return c.server.viewWritten(rq, f)
 }
 
 func (c *inProcess) Patch(ctx context.Context, ref client.Ref, pt types.PatchType, patch []byte, opts metav1.PatchOptions) (runtime.Object, error) {
@@ -152,7 +156,7 @@ func (c *inProcess) Patch(ctx context.Context, ref client.Ref, pt types.PatchTyp
 	if err != nil {
 		return nil, err
 	}
-	return c.server.view(rq, f.obj)
+	return c.server.viewWritten(rq, f)
 }
 
 func (c *inProcess) Delete(ctx context.Context, ref client.Ref, opts metav1.DeleteOptions) error {
@@ -201,7 +205,7 @@ func (w *channelWatch) run() {
 			return
 		}
 		for i := range changes {
-			obj, err := w.src.sel.as.shownAt(changes[i].obj, changes[i].place())
+			obj, err := changes[i].shown(w.src.sel.as)
 			if err != nil {
 				w.send(watchError(err))
 				return

@@ -25,8 +25,22 @@ func (l *listed) meta() metav1.ListMeta {
 	return metav1.ListMeta{ResourceVersion: formatVersion(l.revision), Continue: l.next, RemainingItemCount: l.remaining}
 }
 
-// list reads the objects that the options select.
+// list reads the objects that the options select, decoded.
 func (s *Server) list(ctx context.Context, rq *request, opts *metav1.ListOptions) (*listed, error) {
+	l, err := s.findList(ctx, rq, opts)
+	if err != nil {
+		return nil, err
+	}
+	for i := range l.items {
+		if _, err := l.items[i].object(); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// findList is list without the decoding, as far as the selectors need none.
+func (s *Server) findList(ctx context.Context, rq *request, opts *metav1.ListOptions) (*listed, error) {
 	if err := checkListOptions(opts, false); err != nil {
 		return nil, err
 	}
@@ -82,12 +96,13 @@ func (s *Server) collect(ctx context.Context, sel *selector, revision int64, sta
 		out.revision = res.Revision
 		rng.Revision = res.Revision
 		for i, e := range res.Entries {
-			obj, err := sel.res.object(e)
+			f := sel.res.found(e)
+			ok, err := sel.selects(&f)
 			if err != nil {
-				return nil, asStatus(err)
+				return nil, err
 			}
-			if sel.matches(obj) {
-				out.items = append(out.items, found{e, obj})
+			if ok {
+				out.items = append(out.items, f)
 			}
 			if limit > 0 && len(out.items) == limit && (i+1 < len(res.Entries) || res.More) {
 				return out, out.more(sel, e.Key, res.Count-i-1)

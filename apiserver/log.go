@@ -51,7 +51,11 @@ func (c *call) log() error {
 	if err != nil {
 		return err
 	}
-	pod, ok := f.obj.(*corev1.Pod)
+	obj, err := f.object()
+	if err != nil {
+		return err
+	}
+	pod, ok := obj.(*corev1.Pod)
 	if !ok {
 		return c.rq.noSubresource()
 	}

@@ -36,6 +36,11 @@ type resource struct {
 	// managers keep the managed fields, by subresource.
 	managers map[string]*managed.Manager
 	family   *managed.Family
+	// envelope and jsonType begin the objects' encodings.
+	envelope envelope
+	jsonType string
+	// empty is an object without anything but its type; read it only.
+	empty client.Object
 	// keys are where entries keep what is made of them for this version.
 	keys cacheKeys
 	// hub and version are set for a further version of the kind whose stored version is hub.
@@ -146,11 +151,17 @@ func newResource(k Kind) (*resource, error) {
 		}
 		r.Subresources["eviction"] = eviction()
 	}
+	r.derive()
 	r.decode = r.decodeEntry
 	r.keys = storedKeys
 	r.family = managed.NewFamily(k.managedKinds())
 	r.managers = newManagers(&r.Kind, r.family, 0)
 	return r, nil
+}
+
+// derive sets what follows from the kind and its Go type alone.
+func (r *resource) derive() {
+	r.envelope, r.jsonType, r.empty = newEnvelope(typeMeta(r.GroupVersionKind)), jsonType(r.GroupVersionKind), r.new()
 }
 
 // kinds returns the rows as they are served.

@@ -95,6 +95,15 @@ func (r *resource) field(name string) func(client.Object) string {
 // all tells that every object in the range matches.
 func (sel *selector) all() bool { return len(sel.fields) == 0 && sel.labels.Empty() }
 
+// selects is matches for an object that may not be decoded, and need not be when all are asked for.
+func (sel *selector) selects(f *found) (bool, error) {
+	if sel.all() {
+		return true, nil
+	}
+	obj, err := f.object()
+	return err == nil && sel.matches(obj), err
+}
+
 // matches tells whether an object is asked for.
 func (sel *selector) matches(obj client.Object) bool {
 	for i := range sel.fields {

@@ -22,6 +22,12 @@ type protoMessage interface {
 	Unmarshal([]byte) error
 }
 
+// sizedMessage is what these types have, too: they marshal into a buffer that is there.
+type sizedMessage interface {
+	Size() int
+	MarshalToSizedBuffer([]byte) (int, error)
+}
+
 // maxObject is the largest stored size of an object in bytes, as etcd's default is.
 const maxObject = 1536 << 10
 
@@ -37,18 +43,18 @@ func (r *resource) encode(obj client.Object) ([]byte, error) {
 	if !ok {
 		return json.Marshal(obj)
 	}
-	raw, err := m.Marshal()
-	if err != nil {
+	sized, ok := obj.(sizedMessage)
+	if !ok {
+		raw, err := m.Marshal()
+		return r.envelope.wrap(raw), err
+	}
+	size := sized.Size()
+	buf := r.envelope.begin(make([]byte, 0, r.envelope.size(size)), size)
+	at := len(buf)
+	if _, err := sized.MarshalToSizedBuffer(buf[at : at+size]); err != nil {
 		return nil, err
 	}
-	apiVersion, kind := r.GroupVersionKind.ToAPIVersionAndKind()
-	u := runtime.Unknown{TypeMeta: runtime.TypeMeta{APIVersion: apiVersion, Kind: kind}, Raw: raw}
-	buf := make([]byte, len(protoMagic)+u.Size())
-	copy(buf, protoMagic)
-	if _, err := u.MarshalTo(buf[len(protoMagic):]); err != nil {
-		return nil, err
-	}
-	return buf, nil
+	return r.envelope.end(buf[:at+size]), nil
 }
 
 // decodeValue turns a stored value into a new object.
@@ -64,11 +70,15 @@ func (r *resource) decodeValue(value []byte) (client.Object, error) {
 	if !ok {
 		return nil, fmt.Errorf("%T has no protobuf form", obj)
 	}
-	var u runtime.Unknown
-	if err := u.Unmarshal(value[len(protoMagic):]); err != nil {
-		return nil, err
+	raw, ok := storedMessage(value)
+	if !ok { // others may write envelopes differently
+		var u runtime.Unknown
+		if err := u.Unmarshal(value[len(protoMagic):]); err != nil {
+			return nil, err
+		}
+		raw = u.Raw
 	}
-	if err := m.Unmarshal(u.Raw); err != nil {
+	if err := m.Unmarshal(raw); err != nil {
 		return nil, err
 	}
 	obj.GetObjectKind().SetGroupVersionKind(r.GroupVersionKind)

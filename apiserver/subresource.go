@@ -23,15 +23,36 @@ func (s *Server) view(rq *request, obj client.Object) (runtime.Object, error) {
 }
 
 // viewShared is view without the copy.
-func (s *Server) viewShared(rq *request, f found) (runtime.Object, error) {
-	if !rq.isWhole() {
-		return rq.viewPart(f.obj)
+func (s *Server) viewShared(rq *request, f *found) (runtime.Object, error) {
+	if rq.isWhole() {
+		o, err := f.shown(rq.served())
+		if err != nil {
+			return nil, asStatus(err)
+		}
+		return o, nil
 	}
-	o, err := rq.served().shownAt(f.obj, f.place())
+	obj, err := f.object()
 	if err != nil {
-		return nil, asStatus(err)
+		return nil, err
 	}
-	return o, nil
+	return rq.viewPart(obj)
+}
+
+// viewWritten is view for what a write left. Nobody may have read it yet, so it is decoded for the client alone
+// instead of decoded to be shared, and copied.
+func (s *Server) viewWritten(rq *request, f found) (runtime.Object, error) {
+	if f.state != nil && rq.isWhole() && rq.served() == rq.res {
+		own, err := rq.res.decodeEntry(f.state)
+		if err != nil {
+			return nil, asStatus(err)
+		}
+		return own.(client.Object), nil
+	}
+	obj, err := f.object()
+	if err != nil {
+		return nil, err
+	}
+	return s.view(rq, obj)
 }
 
 // isWhole tells that the request is about the object itself, or a subresource that shows it.
@@ -171,8 +192,11 @@ func (s *Server) mutate(ctx context.Context, rq *request, copyOf func(client.Obj
 			return nil, err
 		}
 		done, f, err := s.swap(ctx, rq, obj, cur, settled{})
-		if err != nil || done {
-			return f.obj, err
+		if err != nil {
+			return nil, err
+		}
+		if done {
+			return f.object()
 		}
 	}
 }

@@ -2,7 +2,6 @@ package apiserver
 
 import (
 	"encoding/json"
-	"reflect"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -84,22 +83,10 @@ func checkInclude(p metav1.IncludeObjectPolicy) error {
 	return badRequest("Unable to convert to Table as requested: includeObject: Invalid value: %q: must be 'Metadata', 'Object', 'None', or empty", p)
 }
 
-// transform returns an object in the version and form that the client asked for, and where the encoding
-// of that can be kept.
-func (s *Server) transform(f *format, r *resource, obj runtime.Object, at place, opts tableOptions) (runtime.Object, place, error) {
-	o, ok := obj.(client.Object)
-	switch {
-	case !ok:
-		return obj, place{}, nil
-	case f.as == "Table":
-		t, err := f.table(r, metav1.ListMeta{ResourceVersion: o.GetResourceVersion()}, []client.Object{o}, opts, s.now())
-		return t, place{}, err
-	case f.as != "":
-		return f.partial(o), place{}, nil
-	case at.entry == nil && r.hub != nil && reflect.TypeOf(o) != r.hub.typ:
-		return obj, at, nil // what a subresource answers with
+// transform returns a Table or PartialObjectMetadata of an object, as the client asked for.
+func (s *Server) transform(f *format, r *resource, obj client.Object, opts tableOptions) (runtime.Object, error) {
+	if f.as == "Table" {
+		return f.table(r, metav1.ListMeta{ResourceVersion: obj.GetResourceVersion()}, []client.Object{obj}, opts, s.now())
 	}
-	out, err := r.shownAt(o, at)
-	at.keys = &r.keys
-	return out, at, err
+	return f.partial(obj), nil
 }

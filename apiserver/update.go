@@ -247,7 +247,7 @@ func (s *Server) swap(ctx context.Context, rq *request, obj client.Object, cur f
 		return false, found{}, err
 	}
 	key := rq.key()
-	if string(value) == string(cur.entry.Value) {
+	if string(value) == string(cur.state.Value) {
 		// Nothing changes, so nothing is written, as in Kubernetes.
 		return true, cur, nil
 	}
@@ -257,6 +257,6 @@ func (s *Server) swap(ctx context.Context, rq *request, obj client.Object, cur f
 			return false, found{}, err
 		}
 	}
-	txn := store.Txn{If: []store.Compare{store.IfModRevision(key, cur.entry.ModRevision)}, Then: []store.Op{store.OpPut(key, value)}}
+	txn := store.Txn{If: []store.Compare{store.IfModRevision(key, cur.state.ModRevision)}, Then: []store.Op{store.OpPut(key, value)}}
 	return s.commit(ctx, rq, txn, also, claims, obj)
 }

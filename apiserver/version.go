@@ -11,7 +11,6 @@ import (
 
 	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/apiserver/internal/managed"
-	"github.com/inboard/inboard/store"
 )
 
 // Version is a further version, maybe of another group, that a kind is served in. Objects are stored and
@@ -51,6 +50,7 @@ func newVersion(r *resource, v *Version) (*resource, error) {
 	if out.typ.Kind() != reflect.Pointer || out.typ.Elem().Kind() != reflect.Struct {
 		return nil, fmt.Errorf("apiserver: the Object of %s is a %s, not a pointer to a struct", k.GroupVersionKind, out.typ)
 	}
+	out.derive()
 	return out, nil
 }
 
@@ -97,18 +97,6 @@ func (r *resource) shown(obj client.Object) (client.Object, error) {
 	}
 	out.GetObjectKind().SetGroupVersionKind(r.GroupVersionKind)
 	return out, nil
-}
-
-// shownAt is shown for an object at a place where the result can be kept, and shared.
-func (r *resource) shownAt(obj client.Object, at place) (client.Object, error) {
-	if r.version == nil || at.entry == nil {
-		return r.shown(obj)
-	}
-	v, err := at.entry.Cached(at.key(r.keys.object, r.keys.goneObject), func(*store.Entry) (any, error) { return r.shown(obj) })
-	if err != nil {
-		return nil, err
-	}
-	return v.(client.Object), nil
 }
 
 // hasVersion tells whether the kind is served in a version.

@@ -16,18 +16,11 @@ import (
 // bookmarkEvery is the pause after which a watch without changes gets a bookmark.
 const bookmarkEvery = time.Minute
 
-// change is one event of a watch. Entry is nil when the object is not the state of one: for
-// bookmarks. All watchers share it.
+// change is one event of a watch. What a bookmark is about is not stored.
 type change struct {
-	typ   watch.EventType
-	obj   client.Object
-	entry *store.Entry
-	// gone tells that obj is the last state of an object that is no longer there for the
-	// watcher: its encoding must be kept apart from the entry's own.
-	gone bool
+	typ watch.EventType
+	found
 }
-
-func (c *change) place() place { return place{entry: c.entry, gone: c.gone} }
 
 // watcher is a cursor over the changes that a watch asks for. It needs no goroutine.
 type watcher struct {
@@ -84,7 +77,7 @@ func (s *Server) watchInitial(ctx context.Context, w *watcher, opts *metav1.List
 	}
 	w.sent = l.revision
 	for _, f := range l.items {
-		w.pending = append(w.pending, change{typ: watch.Added, obj: f.obj, entry: f.entry})
+		w.pending = append(w.pending, change{watch.Added, f})
 	}
 	if opts.SendInitialEvents != nil && w.bookmarks {
 		b := w.bookmark(l.revision)
@@ -100,7 +93,7 @@ func (w *watcher) close() { w.src.Close() }
 func (w *watcher) bookmark(revision int64) change {
 	obj := w.sel.as.new()
 	obj.SetResourceVersion(formatVersion(revision))
-	return change{typ: watch.Bookmark, obj: obj}
+	return change{watch.Bookmark, found{obj: obj}}
 }
 
 // next returns the next changes, at least one. The error is ctx's, or one of the API.
@@ -150,44 +143,38 @@ func (w *watcher) changes(b store.Batch) ([]change, error) {
 	for i := range b.Events {
 		c, err := w.change(&b.Events[i])
 		if err != nil {
-			return nil, asStatus(err)
+			return nil, err
 		}
-		if c.obj != nil {
+		if c.typ != "" {
 			out = append(out, c)
 		}
 	}
 	return out, nil
 }
 
-// change turns one event into what the watch shows of it; without an object it is nothing.
+// change turns one event into what the watch shows of it; without a type it is nothing.
 func (w *watcher) change(ev *store.Event) (change, error) {
-	res := w.sel.res
-	var now, was client.Object
+	var is, was bool
 	var err error
+	now, last := w.sel.res.found(ev.Entry), found{res: w.sel.res, state: ev.Prev, at: ev.Entry}
 	if ev.Type == store.EventPut {
-		if now, err = res.object(ev.Entry); err != nil {
+		if is, err = w.sel.selects(&now); err != nil {
 			return change{}, err
-		}
-		if !w.sel.matches(now) {
-			now = nil
 		}
 	}
 	if ev.Prev != nil {
-		if was, err = res.object(ev.Prev); err != nil {
+		before := w.sel.res.found(ev.Prev)
+		if was, err = w.sel.selects(&before); err != nil {
 			return change{}, err
-		}
-		if !w.sel.matches(was) {
-			was = nil
 		}
 	}
 	switch {
-	case now != nil && was != nil:
-		return change{typ: watch.Modified, obj: now, entry: ev.Entry}, nil
-	case now != nil:
-		return change{typ: watch.Added, obj: now, entry: ev.Entry}, nil
-	case was != nil:
-		last, err := res.last(ev, was)
-		return change{typ: watch.Deleted, obj: last, entry: ev.Entry, gone: true}, err
+	case is && was:
+		return change{watch.Modified, now}, nil
+	case is:
+		return change{watch.Added, now}, nil
+	case was:
+		return change{watch.Deleted, last}, nil
 	}
 	return change{}, nil
 }
@@ -196,10 +183,14 @@ func (w *watcher) change(ev *store.Event) (change, error) {
 type lastKey struct{}
 
 // last returns the state before an event with the event's revision, as DELETED events show it.
-func (r *resource) last(ev *store.Event, was client.Object) (client.Object, error) {
-	v, err := ev.Entry.Cached(lastKey{}, func(e *store.Entry) (any, error) {
+func (r *resource) last(at, state *store.Entry) (client.Object, error) {
+	v, err := at.Cached(lastKey{}, func(*store.Entry) (any, error) {
+		was, err := r.object(state)
+		if err != nil {
+			return nil, err
+		}
 		c := r.shallow(was)
-		c.SetResourceVersion(formatVersion(e.ModRevision))
+		c.SetResourceVersion(formatVersion(at.ModRevision))
 		return c, nil
 	})
 	if err != nil {

@@ -1,0 +1,39 @@
+package apiserver
+
+import (
+	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/store"
+)
+
+// Coder encodes and decodes the objects of a kind, for tests.
+type Coder struct{ r *resource }
+
+// NewCoder returns the Coder of a row.
+func NewCoder(k Kind) (Coder, error) {
+	r, err := newResource(k)
+	return Coder{r}, err
+}
+
+// Value returns the storage form of an object.
+func (c Coder) Value(obj client.Object) ([]byte, error) { return c.r.encode(obj) }
+
+// Object decodes an entry.
+func (c Coder) Object(e *store.Entry) (client.Object, error) {
+	obj, err := c.r.decodeEntry(e)
+	if err != nil {
+		return nil, err
+	}
+	return obj.(client.Object), nil
+}
+
+// Proto returns the message that clients get of what state holds, at the revision of at. Stored tells that it was
+// taken from the stored bytes.
+func (c Coder) Proto(state, at *store.Entry) (message []byte, stored bool, err error) {
+	f := found{res: c.r, state: state, at: at}
+	m, err := f.encodeProto(c.r)
+	if err != nil {
+		return nil, false, err
+	}
+	message = m.append(nil)
+	return message, m.made == nil && len(message) == m.size(), nil
+}
