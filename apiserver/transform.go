@@ -2,8 +2,10 @@ package apiserver
 
 import (
 	"encoding/json"
+	"reflect"
 	"time"
 
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/duration"
@@ -30,6 +32,25 @@ var defaultColumns = []metav1.TableColumnDefinition{
 	{Name: "Created At", Type: "date", Description: metav1.ObjectMeta{}.SwaggerDoc()["creationTimestamp"]},
 }
 
+// scaleColumns are those of what a scale subresource answers with.
+var scaleColumns = []metav1.TableColumnDefinition{
+	{Name: "Name", Type: "string", Description: metav1.ObjectMeta{}.SwaggerDoc()["name"]},
+	{Name: "Desired", Type: "integer", Description: autoscalingv1.ScaleSpec{}.SwaggerDoc()["replicas"]},
+	{Name: "Available", Type: "integer", Description: autoscalingv1.ScaleStatus{}.SwaggerDoc()["replicas"]},
+	{Name: "Age", Type: "string", Description: metav1.ObjectMeta{}.SwaggerDoc()["creationTimestamp"]},
+}
+
+func isScale(obj client.Object) bool {
+	_, ok := obj.(*autoscalingv1.Scale)
+	return ok
+}
+
+// has tells whether an object is of the row's own type, and not what one of its subresources answers with.
+func (r *resource) has(obj client.Object) bool {
+	typ := reflect.TypeOf(obj)
+	return typ == r.typ || r.hub != nil && typ == r.hub.typ
+}
+
 // tableOptions tell what a Table's rows carry besides cells.
 type tableOptions struct {
 	include metav1.IncludeObjectPolicy
@@ -43,7 +64,10 @@ func (f *format) table(r *resource, meta metav1.ListMeta, objs []client.Object, 
 	t.SetGroupVersionKind(f.metaVersion().WithKind("Table"))
 	if !opts.noHeaders {
 		t.ColumnDefinitions = r.Columns
-		if r.Row == nil {
+		switch {
+		case len(objs) == 1 && isScale(objs[0]):
+			t.ColumnDefinitions = scaleColumns
+		case r.Row == nil || len(objs) == 1 && !r.has(objs[0]):
 			t.ColumnDefinitions = defaultColumns
 		}
 	}
@@ -53,8 +77,11 @@ func (f *format) table(r *resource, meta metav1.ListMeta, objs []client.Object, 
 		switch opts.include {
 		case metav1.IncludeNone:
 		case metav1.IncludeObject:
-			var shown client.Object
-			if shown, err = r.shown(obj); err == nil {
+			shown := obj
+			if r.has(obj) {
+				shown, err = r.shown(obj)
+			}
+			if err == nil {
 				row.Object.Raw, err = json.Marshal(shown)
 			}
 		default:
@@ -69,8 +96,12 @@ func (f *format) table(r *resource, meta metav1.ListMeta, objs []client.Object, 
 }
 
 func (r *resource) cells(obj client.Object, now time.Time) []any {
-	if r.Row != nil {
+	if r.Row != nil && r.has(obj) {
 		return r.Row(obj, now)
+	}
+	if scale, ok := obj.(*autoscalingv1.Scale); ok {
+		age := duration.HumanDuration(now.Sub(scale.CreationTimestamp.Time))
+		return []any{scale.Name, int64(scale.Spec.Replicas), int64(scale.Status.Replicas), age}
 	}
 	return []any{obj.GetName(), duration.HumanDuration(now.Sub(obj.GetCreationTimestamp().Time))}
 }
