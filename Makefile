@@ -4,7 +4,7 @@
 export GOFLAGS := -tags=seccomp
 TOOL := GOFLAGS= go tool -modfile=internal/tools/go.mod
 
-.PHONY: run build kubectl test setup-build setup-run setup-test lint unit test-store test-kubernetes test-etcd bench bench-store clean
+.PHONY: run build kubectl test setup-build setup-run setup-test lint unit test-store test-kubernetes test-clients test-etcd bench bench-store clean
 
 ## run: start a whole cluster with a demo in it; ARGS="-dir /var/lib/inboard -demo=false"
 run: setup-run
@@ -45,6 +45,11 @@ unit:
 test-kubernetes: setup-test
 	cd internal/compare && GOFLAGS= go build -o ../../bin/kubernetes/ ./cmd/... && GOFLAGS= go test -timeout 60m ./...
 	go test -timeout 15m ./internal/e2e -run TestKubernetes -kubernetes $(CURDIR)/bin/kubernetes
+
+## test-clients: clients that nobody changed: kubectl of several versions, client-go, controller-runtime, Helm
+test-clients: setup-test kubectl
+	go build -o bin/ ./examples/cluster
+	cd internal/clients && GOFLAGS= go vet ./... && GOFLAGS= go test -p 1 -timeout 20m ./... -args -bin $(CURDIR)/bin
 
 ## test-etcd: the etcd API against a real etcd, with the official client, etcdctl and a real kube-apiserver
 test-etcd: setup-test

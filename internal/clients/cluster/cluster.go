@@ -1,0 +1,254 @@
+// Package cluster runs examples/cluster for the tests of clients: the API server, the scheduler, the controllers and
+// a kubelet whose containers are plain processes, so that neither root nor a network is needed.
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/inboard/inboard/internal/selfimage"
+)
+
+// Patience bounds each wait for something that must happen.
+const Patience = 2 * time.Minute
+
+// Root is the folder of the main module.
+func Root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "../../..")
+}
+
+// bin spares packages that are tested one after the other building the same.
+var bin = flag.String("bin", "", "a folder with the programs cluster, kubectl and helm; what is not there is built")
+
+// Build finds a program in -bin, or builds it from a command of the module in dir, a path below Root, and returns its
+// path. flags go to the linker.
+func Build(t testing.TB, dir, what, name, flags string) string {
+	t.Helper()
+	out := filepath.Join(*bin, name)
+	if _, err := os.Stat(out); *bin != "" && err == nil {
+		return out
+	}
+	out = filepath.Join(t.TempDir(), name)
+	cmd := exec.Command("go", "build", "-ldflags", flags, "-o", out, what)
+	cmd.Dir, cmd.Env = filepath.Join(Root(), dir), append(os.Environ(), "GOFLAGS=")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build %s: %v\n%s", what, err, text)
+	}
+	return out
+}
+
+// Programs are what a test needs to start clusters.
+type Programs struct {
+	cluster, images string
+	// Temp is a folder for clusters, on a disk that is not so full that a kubelet takes no pods.
+	Temp string
+}
+
+// Prepare builds the cluster and serves the images of its pods: registry.test/test/web:v1, :v2, :once and :shell,
+// which has sh, cat, sleep, tar and true of this machine.
+func Prepare(t testing.TB) *Programs {
+	t.Helper()
+	pod := Build(t, "internal/clients", "./cluster/pod", "pod", "-s -w")
+	images := map[string]v1.Image{}
+	for name, cmd := range map[string][]string{
+		"test/web:v1": {"serve", "-say", "v1"}, "test/web:v2": {"serve", "-say", "v2"}, "test/once:v1": {"once"}, "test/shell:v1": {"serve", "-say", "shell"},
+	} {
+		files := []selfimage.File{{Path: "/pod", Host: pod, Mode: 0o755}}
+		if strings.HasPrefix(name, "test/shell:") {
+			files = append(files, tools(t)...)
+		}
+		img, err := selfimage.New(selfimage.Config{Files: files, Entrypoint: []string{"/pod"}, Cmd: cmd})
+		if err != nil {
+			t.Fatal(err)
+		}
+		images[name] = img
+	}
+	handler, err := selfimage.NewRegistry(images)
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry := httptest.NewServer(handler)
+	t.Cleanup(registry.Close)
+	return &Programs{cluster: Build(t, ".", "./examples/cluster", "cluster", ""), images: registry.URL, Temp: roomy(t)}
+}
+
+// roomy makes a temporary folder, in memory when a tenth or less of the disk is free: the kubelet would find that too
+// little.
+func roomy(t testing.TB) string {
+	dir := t.TempDir()
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		t.Fatal(err)
+	}
+	if st.Bavail > st.Blocks/8 {
+		return dir
+	}
+	dir, err := os.MkdirTemp("/dev/shm", "clients-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// tools are programs of this machine. They find their libraries, as processes see the machine's files.
+func tools(t testing.TB) []selfimage.File {
+	var files []selfimage.File
+	for _, name := range []string{"sh", "cat", "sleep", "tar", "true", "ls"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, selfimage.File{Path: "/bin/" + name, Host: path, Mode: 0o755})
+	}
+	return files
+}
+
+// Cluster is a running cluster.
+type Cluster struct {
+	// Dir holds the kubeconfig, and all state when the cluster is durable.
+	Dir        string
+	Kubeconfig string
+	programs   *Programs
+	args       []string
+	cmd        *exec.Cmd
+	log        *buffer
+	exited     chan struct{}
+	err        error
+}
+
+// Start starts a cluster in a folder and waits until it is up. With args such as "-dir" it is durable.
+func (p *Programs) Start(dir string, args ...string) (*Cluster, error) {
+	c := &Cluster{Dir: dir, Kubeconfig: filepath.Join(dir, "kubeconfig"), programs: p}
+	// Pods are processes of one machine: clusters that run side by side must not share their addresses.
+	pods := fmt.Sprintf("127.%d.0.0/16", 65+(uint32(os.Getpid())*16+started.Add(1))%180)
+	c.args = append([]string{"-pod-cidr", pods, "-kubeconfig", c.Kubeconfig, "-node-name", "node-a", "-runtime", "process", "-demo=false",
+		"-components", "apiserver,scheduler,controllers,kubelet", "-listen", "127.0.0.1:0",
+		"-registry-mirror", "registry.test=" + p.images}, args...)
+	return c, c.Restart()
+}
+
+var started atomic.Uint32
+
+// Restart starts a cluster that was killed or stopped.
+func (c *Cluster) Restart(args ...string) error {
+	c.log, c.exited = &buffer{}, make(chan struct{})
+	c.cmd = exec.Command(c.programs.cluster, append(c.args[:len(c.args):len(c.args)], args...)...)
+	c.cmd.Dir, c.cmd.Stdout, c.cmd.Stderr = c.Dir, c.log, c.log
+	c.cmd.Env = append(os.Environ(), "TMPDIR="+c.programs.Temp)
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	// The parent's death is told when the thread ends that started the child.
+	started := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		err := c.cmd.Start()
+		started <- err
+		if err == nil {
+			c.err = c.cmd.Wait()
+		}
+		close(c.exited)
+	}()
+	if err := <-started; err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(Patience); !strings.Contains(c.log.String(), "Ctrl-C stops everything"); {
+		select {
+		case <-c.exited:
+			return fmt.Errorf("the cluster ended: %v\n%s", c.err, c.log)
+		case <-time.After(20 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the cluster is not up:\n%s", c.log)
+		}
+	}
+	return nil
+}
+
+// Kill pulls the plug.
+func (c *Cluster) Kill() {
+	_ = c.cmd.Process.Kill()
+	<-c.exited
+}
+
+// Stop presses Ctrl-C, which must end the cluster with nothing wrong.
+func (c *Cluster) Stop() error {
+	select {
+	case <-c.exited:
+		return nil
+	default:
+	}
+	_ = c.cmd.Process.Signal(os.Interrupt)
+	select {
+	case <-c.exited:
+		if c.err != nil {
+			return fmt.Errorf("the cluster ended with %w:\n%s", c.err, c.log)
+		}
+		return nil
+	case <-time.After(time.Minute):
+		c.Kill()
+		return errors.New("the cluster did not end:\n" + c.log.String())
+	}
+}
+
+// Output is what the cluster has said.
+func (c *Cluster) Output() string { return c.log.String() }
+
+// Eventually tries until it works.
+func Eventually(try func() error) error {
+	deadline := time.Now().Add(Patience)
+	for {
+		err := try()
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// Ask gets a URL.
+func Ask(url string) (string, error) {
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Get(url)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	var b bytes.Buffer
+	_, err = b.ReadFrom(res.Body)
+	return b.String(), err
+}
+
+// buffer is a bytes.Buffer for several goroutines.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
