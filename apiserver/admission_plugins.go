@@ -43,6 +43,8 @@ func (s *Server) builtinAdmission() []AdmissionPlugin {
 		{Name: "CertificateSubjectRestriction", Validate: certificateSubject},
 		{Name: "PodCertificateSigning", Validate: podCertificateSigning},
 		{Name: "DefaultIngressClass", Admit: defaultIngressClass},
+		{Name: "NodeDeclaredFeatureValidator", Validate: nodeDeclaresFeatures},
+		{Name: "PodResizeValidator", Validate: podResize},
 		{Name: resourceQuotaName, Validate: s.resourceQuota},
 	}
 }

@@ -33,7 +33,10 @@ func newManagers(k *Kind, family *managed.Family, i int) map[string]*managed.Man
 		out["scale"] = managed.NewManager(scale, "scale")
 	}
 	for name, sub := range k.Subresources {
-		if sub.Merge != nil {
+		switch {
+		case len(sub.Only) > 0:
+			out[name] = managed.NewPartManager(t, name, sub.Only...)
+		case sub.Merge != nil:
 			out[name] = managed.NewManager(t, name, sub.Resets...)
 		}
 	}

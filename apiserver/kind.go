@@ -137,6 +137,9 @@ type Subresource struct {
 	// Resets are fields that Merge leaves alone, such as "status": writers of the subresource don't
 	// come to manage them.
 	Resets []string
+	// Only, when not empty, are the fields that writers of the subresource come to manage, in place of
+	// Resets; "*" is any element of a list.
+	Only []string
 }
 
 // SubresourceRequest is what a Subresource works with.

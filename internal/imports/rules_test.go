@@ -55,7 +55,7 @@ var rules = []rule{
 		own: []string{"apiserver", "apiserver/client"}, why: "documents made from the Go types"},
 	{pkg: "apiserver/internal/managed", may: with("sigs.k8s.io/structured-merge-diff/..."),
 		own: []string{"apiserver/client", "apiserver/openapi"}, why: "who manages which field; merging is the library's"},
-	{pkg: "apiserver", may: with("k8s.io/component-helpers/resource", "k8s.io/kube-openapi/...", "sigs.k8s.io/structured-merge-diff/...", "gopkg.in/evanphx/json-patch.v4", "sigs.k8s.io/json"),
+	{pkg: "apiserver", may: with("k8s.io/component-helpers/resource", "k8s.io/component-helpers/nodedeclaredfeatures", "k8s.io/kube-openapi/...", "sigs.k8s.io/structured-merge-diff/...", "gopkg.in/evanphx/json-patch.v4", "sigs.k8s.io/json"),
 		own: []string{"store", "apiserver/client", "apiserver/internal/managed", "apiserver/openapi", "apiserver/pki", "internal/quota"},
 		why: "the API over a store; it meets the components only at the contract"},
 

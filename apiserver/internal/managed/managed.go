@@ -4,6 +4,7 @@
 package managed
 
 import (
+	"errors"
 	"reflect"
 	"strings"
 	"sync"
@@ -96,6 +97,31 @@ func NewManager(t *Type, subresource string, reset ...string) *Manager {
 	}
 	m.fields = sync.OnceValues(m.newFields)
 	m.plan = sync.OnceValues(m.newPlan)
+	return m
+}
+
+// errPart keeps writes of parts off the short way: they are rare.
+var errPart = errors.New("the manager is of a part")
+
+// NewPartManager returns the manager of writes to a subresource by which only some fields can be written:
+// "spec.containers.*.resources" are those of all elements of a list.
+func NewPartManager(t *Type, subresource string, only ...string) *Manager {
+	m := &Manager{typ: t, apiVersion: t.kind.GroupVersion().String(), subresource: subresource}
+	matchers := make([]*fieldpath.SetMatcher, len(only))
+	for i, path := range only {
+		var parts []any
+		for name := range strings.SplitSeq(path, ".") {
+			if name == "*" {
+				parts = append(parts, fieldpath.MatchAnyPathElement())
+			} else {
+				parts = append(parts, name)
+			}
+		}
+		matchers[i] = fieldpath.MakePrefixMatcherOrDie(parts...)
+	}
+	m.filter = fieldpath.NewIncludeMatcherFilter(matchers...)
+	m.fields = sync.OnceValues(m.newFields)
+	m.plan = func() (*plan, error) { return nil, errPart }
 	return m
 }
 

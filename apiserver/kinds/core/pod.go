@@ -20,7 +20,7 @@ func Pod() apiserver.Kind {
 	k.Generation = true
 	k.Object, k.List = &corev1.Pod{}, &corev1.PodList{}
 	k.ReturnDeleted = true
-	k.Subresources = map[string]apiserver.Subresource{"binding": binding(), "ephemeralcontainers": ephemeralContainers()}
+	k.Subresources = map[string]apiserver.Subresource{"binding": binding(), "ephemeralcontainers": ephemeralContainers(), "resize": resize()}
 	k.GracePeriod = row.Value(podGracePeriod)
 	k.Default = row.Of(defaultPod)
 	k.Prepare = row.Pair(preparePod)

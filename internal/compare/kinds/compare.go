@@ -117,6 +117,23 @@ func (t theirs) status(s rest.RESTUpdateStrategy, obj, old client.Object) (field
 	return declared(ctx, s, in, was, s.ValidateUpdate(ctx, in, was), operation.Update), nil
 }
 
+// subresource returns what a write to a subresource makes of an object, and its errors.
+func (t theirs) subresource(s rest.RESTUpdateStrategy, name string, obj, old client.Object) (runtime.Object, field.ErrorList, error) {
+	in, err := t.internal(obj)
+	if err != nil {
+		return nil, nil, err
+	}
+	was, err := t.internal(old)
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx := t.ctx(name)
+	s.PrepareForUpdate(ctx, in, was)
+	errs := declared(ctx, s, in, was, s.ValidateUpdate(ctx, in, was), operation.Update)
+	out, err := t.stored(in)
+	return out, errs, err
+}
+
 func (t theirs) fields(f attributes, obj client.Object) (fields.Set, error) {
 	in, err := t.internal(obj)
 	if err != nil {
