@@ -14,6 +14,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	schedulingv1beta1 "k8s.io/api/scheduling/v1beta1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/client-go/informers"
@@ -56,6 +57,7 @@ func TestSamePreemptions(t *testing.T) {
 
 // evictions is one cluster, as both see it.
 type evictions struct {
+	groups  []*schedulingv1beta1.PodGroup
 	u       *upstream
 	profile *scheduler.Profile
 	g       gen
@@ -80,6 +82,9 @@ func (c *evictions) run(ctx context.Context) error {
 	}
 	for i := range 5 + c.g.IntN(30) {
 		pod := c.pod(fmt.Sprintf("pod-%d", i))
+		if len(c.groups) > 0 && c.g.chance(50) {
+			join(pod, pick(c.g, c.groups...))
+		}
 		if a, err := c.profile.Schedule(c.snapshot(), pod, c.g.Rand); err == nil {
 			c.place(pod, a.Node)
 		}
@@ -121,7 +126,16 @@ func (c *evictions) pod(name string) *corev1.Pod {
 	if c.g.chance(50) {
 		p.Spec.Affinity, p.Spec.TopologySpreadConstraints = nil, nil
 	}
+	withoutEmptySelectors(p)
 	return p
+}
+
+// withoutEmptySelectors drops spread constraints whose selector is empty: they count no pods, but for those that
+// upstream adds while it asks what-if questions.
+func withoutEmptySelectors(p *corev1.Pod) {
+	p.Spec.TopologySpreadConstraints = slices.DeleteFunc(p.Spec.TopologySpreadConstraints, func(s corev1.TopologySpreadConstraint) bool {
+		return s.LabelSelector == nil || len(s.LabelSelector.MatchLabels)+len(s.LabelSelector.MatchExpressions)+len(s.MatchLabelKeys) == 0
+	})
 }
 
 func (c *evictions) place(pod *corev1.Pod, node string) {
@@ -150,6 +164,9 @@ func (c *evictions) snapshot() *scheduler.Snapshot {
 	}
 	for _, pdb := range c.budgets {
 		b.SetObject(pdb)
+	}
+	for _, g := range c.groups {
+		b.SetObject(g)
 	}
 	for _, p := range c.nominated {
 		b.Nominate(scheduler.NewPodInfo(p), p.Status.NominatedNodeName)
@@ -207,7 +224,12 @@ func (c *evictions) compareChoice(pod *corev1.Pod, fit *scheduler.FitError, room
 	for _, v := range room.Victims {
 		ours = append(ours, v.Pod.Name)
 	}
-	if got := podNames(theirs.Pods); !slices.Equal(ours, got) {
+	got := podNames(theirs.Pods)
+	if len(c.groups) > 0 { // upstream has the pods of a group in any order
+		slices.Sort(ours)
+		slices.Sort(got)
+	}
+	if !slices.Equal(ours, got) {
 		return fmt.Errorf("on %s we evict %v, upstream %v", room.Nominate, ours, got)
 	}
 	if harm, least := harmOf(theirs), harmOf(want.candidates[want.best]); harm != least {
@@ -254,26 +276,6 @@ func (c *evictions) evict(pod *corev1.Pod, room scheduler.PostFilterResult) {
 			c.placed = slices.Delete(c.placed, i, i+1)
 		}
 	}
-}
-
-// harm is what candidates are compared by, in this order.
-type harm struct {
-	violations int64
-	highest    int32
-	sum        int64
-	pods       int
-	earliest   int64
-}
-
-func harmOf(v *extenderv1.Victims) harm {
-	h := harm{violations: v.NumPDBViolations, highest: *v.Pods[0].Spec.Priority, pods: len(v.Pods)}
-	for _, p := range v.Pods {
-		h.sum += int64(*p.Spec.Priority)
-		if *p.Spec.Priority == h.highest && (h.earliest == 0 || p.Status.StartTime.Unix() < h.earliest) {
-			h.earliest = p.Status.StartTime.Unix()
-		}
-	}
-	return h
 }
 
 func podNames(pods []*corev1.Pod) (out []string) {
@@ -327,9 +329,9 @@ func (u *upstream) preempt(ctx context.Context, c *evictions, pod *corev1.Pod) (
 	if err != nil {
 		return nil, err
 	}
-	snapshot := cache.NewSnapshot(c.placed, c.nodes)
+	snapshot := cache.NewTestSnapshotWithPodGroups(c.placed, c.nodes, c.groups)
 	f, err := frameworkruntime.NewFramework(ctx, u.registry, u.profile, frameworkruntime.WithSnapshotSharedLister(snapshot),
-		frameworkruntime.WithMutableSnapshotLister(snapshot), frameworkruntime.WithPodNominator(nominator), frameworkruntime.WithParallelism(1),
+		frameworkruntime.WithMutableSnapshotLister(snapshot), frameworkruntime.WithPodNominator(nominator), frameworkruntime.WithParallelism(1), frameworkruntime.WithPodGroupManager(snapshot),
 		frameworkruntime.WithInformerFactory(inf), frameworkruntime.WithClientSet(u.client),
 		frameworkruntime.WithSharedCSIManager(nodevolumelimits.NewCSIManager(inf.Storage().V1().CSINodes().Lister())))
 	if err != nil {

@@ -20,12 +20,14 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
+	"k8s.io/kubernetes/pkg/features"
 	schedulerconfig "k8s.io/kubernetes/pkg/scheduler/apis/config"
 	"k8s.io/kubernetes/pkg/scheduler/apis/config/latest"
 	"k8s.io/kubernetes/pkg/scheduler/backend/cache"
 	"k8s.io/kubernetes/pkg/scheduler/framework"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/defaultbinder"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/feature"
+	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/gangscheduling"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/imagelocality"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/interpodaffinity"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/nodeaffinity"
@@ -79,6 +81,9 @@ func newUpstream(t testing.TB) *upstream {
 		volumebinding.Name:                   frameworkruntime.FactoryAdapter(fts, volumebinding.New),
 		volumezone.Name:                      frameworkruntime.FactoryAdapter(fts, volumezone.New),
 	}}
+	if utilfeature.DefaultFeatureGate.Enabled(features.GenericWorkload) {
+		u.registry[gangscheduling.Name] = frameworkruntime.FactoryAdapter(fts, gangscheduling.New)
+	}
 	u.client = fake.NewClientset()
 	u.client.PrependReactor("update", "*", func(a clienttesting.Action) (bool, runtime.Object, error) {
 		obj := a.(clienttesting.UpdateAction).GetObject()
