@@ -1,7 +1,11 @@
 package podspec
 
 import (
+	"fmt"
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
+	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/inboard/inboard/apiserver/kinds/internal/check"
@@ -87,25 +91,62 @@ func (c *checker) trustBundle(b *corev1.ClusterTrustBundleProjection, path *fiel
 	switch {
 	case b.Name != nil && b.SignerName != nil:
 		c.Invalid(path, b, "only one of name and signerName may be used")
-	case b.Name == nil && b.SignerName == nil:
+	case b.Name != nil:
+		c.trustBundleName(*b.Name, path.Child("name"))
+		if b.LabelSelector != nil {
+			c.Invalid(path.Child("labelSelector"), b.LabelSelector, "labelSelector must be unset if name is specified")
+		}
+	case b.SignerName != nil:
+		if *b.SignerName == "" {
+			c.Required(path.Child("signerName"), "must be a valid signer name")
+		}
+		c.Signer(path.Child("signerName"), *b.SignerName)
+		c.Add(metavalidation.ValidateLabelSelector(b.LabelSelector, metavalidation.LabelSelectorValidationOptions{}, path.Child("labelSelector"))...)
+	default:
 		c.Required(path, "either name or signerName must be specified")
-	case b.Name != nil && *b.Name == "":
-		c.Required(path.Child("name"), "must be a valid object name")
-	case b.SignerName != nil && *b.SignerName == "":
-		c.Required(path.Child("signerName"), "must be a valid signer name")
-	}
-	if b.Name != nil && b.SignerName == nil && b.LabelSelector != nil {
-		c.Invalid(path.Child("labelSelector"), b.LabelSelector, "labelSelector must be unset if name is specified")
 	}
 	c.needed(b.Path, path.Child("path"))
 	c.localPath(b.Path, path.Child("path"))
 }
 
+// trustBundleName asks for the name of a ClusterTrustBundle; that of a signer tells the signer up to its last colon.
+func (c *checker) trustBundleName(name string, path *field.Path) {
+	if name == "" {
+		c.Required(path, "must be a valid object name")
+	}
+	signer := ""
+	if i := strings.LastIndexByte(name, ':'); i >= 0 {
+		signer = strings.ReplaceAll(name[:i], ":", "/")
+	}
+	for _, m := range check.TrustBundleName(signer, name, false) {
+		c.Invalid(path, name, "not a valid clustertrustbundlename: "+m)
+	}
+}
+
+// Bounds of the life of a pod's certificate, in seconds.
+const (
+	shortestCertificate          = 60 * 60
+	longestCertificate           = 91 * 24 * 60 * 60
+	longestKubernetesCertificate = 24 * 60 * 60
+)
+
 func (c *checker) certificate(p *corev1.PodCertificateProjection, path *field.Path, file func(name, value string)) {
-	c.needed(p.SignerName, path.Child("signerName"))
+	c.Signer(path.Child("signerName"), p.SignerName)
+	if p.UserAnnotations != nil {
+		c.SignerAnnotations(path.Child("userAnnotations"), p.UserAnnotations)
+	}
 	check.Supported(&c.List, path.Child("keyType"), p.KeyType, "RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519")
-	if s := p.MaxExpirationSeconds; s != nil && *s < 3600 {
-		c.Invalid(path.Child("maxExpirationSeconds"), *s, "if provided, maxExpirationSeconds must be >= 3600")
+	if s := p.MaxExpirationSeconds; s != nil {
+		longest := int32(longestCertificate)
+		if check.IsKubernetesSigner(p.SignerName) {
+			longest = longestKubernetesCertificate
+		}
+		if *s < shortestCertificate {
+			c.Invalid(path.Child("maxExpirationSeconds"), *s, "if provided, maxExpirationSeconds must be >= 3600")
+		}
+		if *s > longest {
+			c.Invalid(path.Child("maxExpirationSeconds"), *s, fmt.Sprintf("if provided, maxExpirationSeconds must be <= %d", longest))
+		}
 	}
 	n := 0
 	for _, f := range []struct{ name, value string }{
