@@ -19,29 +19,32 @@ func (s *Store) change(ctx context.Context, q request) (TxnResult, error) {
 	return res, err
 }
 
-// changeAll applies requests together and waits until they are, or failed, or ctx ends.
-func (s *Store) changeAll(ctx context.Context, list []request) {
+// changeAll applies requests together, in their order, and waits until they are, or failed, or ctx ends.
+func (s *Store) changeAll(ctx context.Context, list []request) []Outcome {
+	out := make([]Outcome, len(list))
 	if s.proposals == nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		w := s.machine.begin()
 		for i := range list {
-			_, _ = s.apply(&w, &list[i])
+			out[i].TxnResult, out[i].Err = s.apply(&w, &list[i])
 		}
 		s.publish(w.commit())
-		return
+		return out
 	}
 	all := make([]*proposal, len(list))
 	for i := range list {
 		all[i] = &proposal{request: list[i]}
-		if s.proposals.enqueue(all[i]) != nil {
-			all = all[:i]
-			break
+	}
+	err := s.proposals.enqueue(all...)
+	for i, p := range all {
+		if out[i].Err = err; err == nil {
+			if out[i].Err = s.proposals.await(ctx, p); out[i].Err == nil {
+				out[i].TxnResult = p.res
+			}
 		}
 	}
-	for _, p := range all {
-		_ = s.proposals.await(ctx, p)
-	}
+	return out
 }
 
 // apply applies one request of a command; s.mu is held. An error means that the request changed nothing.

@@ -73,14 +73,17 @@ func (ps *proposals) propose(ctx context.Context, p *proposal) error {
 	return ps.await(ctx, p)
 }
 
-func (ps *proposals) enqueue(p *proposal) error {
-	p.done = make(chan struct{}, 1)
+// enqueue takes proposals in; they stay together as far as they fit into one command.
+func (ps *proposals) enqueue(list ...*proposal) error {
+	for _, p := range list {
+		p.done = make(chan struct{}, 1)
+	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if ps.closed {
 		return ErrClosed
 	}
-	ps.queue = append(ps.queue, p)
+	ps.queue = append(ps.queue, list...)
 	ps.cond.Signal()
 	return nil
 }

@@ -5,6 +5,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -183,14 +184,8 @@ func (s *Store) Txn(ctx context.Context, t Txn) (TxnResult, error) {
 	if err := s.ready(ctx); err != nil {
 		return TxnResult{}, err
 	}
-	if err := t.validate(); err != nil {
+	if err := s.acceptable(&t); err != nil {
 		return TxnResult{}, err
-	}
-	switch bytes, ops := t.size(); {
-	case bytes > s.cfg.MaxTxnBytes:
-		return TxnResult{}, fmt.Errorf("%w: the transaction has %d bytes, the limit is %d", ErrTooLarge, bytes, s.cfg.MaxTxnBytes)
-	case ops > s.cfg.MaxTxnOps:
-		return TxnResult{}, fmt.Errorf("%w: the transaction has %d conditions and operations, the limit is %d", ErrTooLarge, ops, s.cfg.MaxTxnOps)
 	}
 	if !t.writes() {
 		if err := s.Sync(ctx); err != nil {
@@ -199,6 +194,45 @@ func (s *Store) Txn(ctx context.Context, t Txn) (TxnResult, error) {
 		return s.readTxn(&t)
 	}
 	return s.change(ctx, request{kind: requestTxn, txn: &t})
+}
+
+func (s *Store) acceptable(t *Txn) error {
+	if err := t.validate(); err != nil {
+		return err
+	}
+	switch bytes, ops := t.size(); {
+	case bytes > s.cfg.MaxTxnBytes:
+		return fmt.Errorf("%w: the transaction has %d bytes, the limit is %d", ErrTooLarge, bytes, s.cfg.MaxTxnBytes)
+	case ops > s.cfg.MaxTxnOps:
+		return fmt.Errorf("%w: the transaction has %d conditions and operations, the limit is %d", ErrTooLarge, ops, s.cfg.MaxTxnOps)
+	}
+	return nil
+}
+
+// Outcome is what became of one of several transactions.
+type Outcome struct {
+	TxnResult
+	Err error
+}
+
+// Txns runs transactions one after the other, each as Txn does and with a revision of its own, but waits for
+// all of them at once: they share one entry of the log, and with it the write to the disk, or a few when they are
+// large. One that fails is of no concern to the others; what relies on another one says so by its conditions.
+func (s *Store) Txns(ctx context.Context, txns []Txn) []Outcome {
+	out := make([]Outcome, len(txns))
+	list, at := make([]request, 0, len(txns)), make([]int, 0, len(txns))
+	for i := range txns {
+		t := &txns[i]
+		if err := cmp.Or(s.ready(ctx), s.acceptable(t)); err != nil {
+			out[i].Err = err
+			continue
+		}
+		list, at = append(list, request{kind: requestTxn, txn: t}), append(at, i)
+	}
+	for i, o := range s.changeAll(ctx, list) {
+		out[at[i]] = o
+	}
+	return out
 }
 
 // Sync returns when this replica's state has all that anyone, on any replica, was told of before the call:
