@@ -64,6 +64,7 @@ type Store interface {
 	Get(ctx context.Context, key string) (*store.Entry, int64, error)
 	Range(ctx context.Context, r store.Range) (store.RangeResult, error)
 	Txn(ctx context.Context, t store.Txn) (store.TxnResult, error)
+	Txns(ctx context.Context, txns []store.Txn) []store.Outcome
 	Watch(cfg store.WatchConfig) (*store.Watcher, error)
 	Revision() int64
 }

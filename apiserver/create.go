@@ -146,6 +146,9 @@ func (s *Server) commit(ctx context.Context, rq *request, txn store.Txn, also se
 		txn.Then = then
 		return true, found{obj: obj}, nil
 	}
+	if rq.batch != nil {
+		return true, rq.batch.add(rq.key(), txn, obj), nil
+	}
 	res, err := s.store.Txn(ctx, txn)
 	if err != nil {
 		return false, found{}, storeError(err, 0)

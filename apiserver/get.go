@@ -82,6 +82,14 @@ func (s *Server) read(ctx context.Context, rq *request) (found, error) {
 
 // find is read without the decoding.
 func (s *Server) find(ctx context.Context, rq *request) (found, error) {
+	if rq.batch != nil {
+		if p := rq.batch.pending[rq.key()]; p != nil {
+			if p.state == nil {
+				return found{}, apierrors.NewNotFound(rq.res.gr, rq.ref.Name)
+			}
+			return p.found, nil
+		}
+	}
 	e, _, err := s.store.Get(ctx, rq.key())
 	if err != nil {
 		return found{}, storeError(err, 0)

@@ -105,24 +105,31 @@ func (c *inProcess) Create(ctx context.Context, ref client.Ref, obj runtime.Obje
 	if err != nil {
 		return nil, err
 	}
-	if err := rq.createOptions(&opts); err != nil {
-		return nil, err
+	f, answer, err := c.create(ctx, rq, obj, &opts)
+	if err != nil || answer != nil {
+		return answer, err
 	}
-	if ref.Subresource != "" {
+	return c.server.viewWritten(rq, f)
+}
+
+// create returns what was stored, or the answer of a subresource.
+func (c *inProcess) create(ctx context.Context, rq *request, obj runtime.Object, opts *metav1.CreateOptions) (found, runtime.Object, error) {
+	if err := rq.createOptions(opts); err != nil {
+		return found{}, nil, err
+	}
+	if rq.ref.Subresource != "" {
 		if obj == nil {
-			return nil, badRequest("the request has no object")
+			return found{}, nil, badRequest("the request has no object")
 		}
-		return c.server.createSubresource(ctx, rq, obj.DeepCopyObject())
+		answer, err := c.server.createSubresource(ctx, rq, obj.DeepCopyObject())
+		return found{}, answer, err
 	}
 	own, err := rq.served().own(obj)
 	if err != nil {
-		return nil, err
+		return found{}, nil, err
 	}
 	f, err := c.server.create(ctx, rq, own)
-	if err != nil {
-		return nil, err
-	}
-	return c.server.viewWritten(rq, f)
+	return f, nil, err
 }
 
 func (c *inProcess) Update(ctx context.Context, ref client.Ref, obj runtime.Object, opts metav1.UpdateOptions) (runtime.Object, error) {
@@ -130,18 +137,23 @@ func (c *inProcess) Update(ctx context.Context, ref client.Ref, obj runtime.Obje
 	if err != nil {
 		return nil, err
 	}
-	if err := rq.updateOptions(&opts); err != nil {
-		return nil, err
-	}
-	body, err := c.server.ownBody(rq, obj)
-	if err != nil {
-		return nil, err
-	}
-	f, _, err := c.server.replace(ctx, rq, body)
+	f, err := c.update(ctx, rq, obj, &opts)
 	if err != nil {
 		return nil, err
 	}
 	return c.server.viewWritten(rq, f)
+}
+
+func (c *inProcess) update(ctx context.Context, rq *request, obj runtime.Object, opts *metav1.UpdateOptions) (found, error) {
+	if err := rq.updateOptions(opts); err != nil {
+		return found{}, err
+	}
+	body, err := c.server.ownBody(rq, obj)
+	if err != nil {
+		return found{}, err
+	}
+	f, _, err := c.server.replace(ctx, rq, body)
+	return f, err
 }
 
 func (c *inProcess) Patch(ctx context.Context, ref client.Ref, pt types.PatchType, patch []byte, opts metav1.PatchOptions) (runtime.Object, error) {

@@ -63,6 +63,8 @@ type request struct {
 	applied bool
 	// onDelete adds to the transaction of a deletion: it may change obj, and refuse.
 	onDelete func(ctx context.Context, obj client.Object) (settled, error)
+	// batch, when not nil, is what the request's transaction is added to, in place of being run.
+	batch *batch
 	// warn receives warnings for the client; it is never nil.
 	warn func(text string)
 }

@@ -31,8 +31,17 @@ func (s *Server) replace(ctx context.Context, rq *request, body runtime.Object) 
 	if err := rq.sameNamespace(obj); err != nil {
 		return found{}, false, err
 	}
-	f, err = s.update(ctx, rq, func(old client.Object) (runtime.Object, error) {
-		return body.DeepCopyObject(), nil
+	// A status that is for one version only is not tried twice, which would need the body as it was.
+	once, tried := rq.ref.Subresource == "status" && obj.GetResourceVersion() != "" && obj.GetResourceVersion() != "0", false
+	f, err = s.update(ctx, rq, func(client.Object) (runtime.Object, error) {
+		switch {
+		case !once:
+			return body.DeepCopyObject(), nil
+		case tried:
+			return nil, apierrors.NewConflict(rq.res.gr, rq.ref.Name, errModified)
+		}
+		tried = true
+		return body, nil
 	})
 	if apierrors.IsNotFound(err) && rq.res.UpdateCreates && rq.ref.Subresource == "" && obj.GetUID() == "" && rq.isAboutObject(err) {
 		obj.SetResourceVersion("")
