@@ -255,7 +255,11 @@ type bindJob struct{ *bindingCycle }
 func (j *bindJob) run(ctx context.Context, s *Scheduler) {
 	s.binding.Add(1)
 	defer s.binding.Add(-1)
-	end := j.steps(ctx, s.handle)
+	j.finish(s, j.steps(ctx, s.handle))
+}
+
+// finish says what became of a binding cycle.
+func (j *bindJob) finish(s *Scheduler, end *cycleEnd) {
 	if end == nil {
 		s.attempted(j.queued, AttemptScheduled)
 	}

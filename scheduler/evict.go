@@ -202,12 +202,24 @@ type evictJob struct {
 }
 
 func (j *evictJob) run(ctx context.Context, s *Scheduler) {
-	var err error
-	if status := step(func() *Status { return AsStatus(j.evict(ctx, s)) }); status != nil {
-		err = status.cause()
-		s.cfg.Logger.Error("failed to preempt pod", "namespace", j.victim.Namespace, "pod", j.victim.Name, "node", j.node, "err", err)
+	status := step(func() *Status { return AsStatus(j.evict(ctx, s)) })
+	if status == nil {
+		j.finish(s, nil)
+		return
 	}
+	j.finish(s, status.cause())
+}
+
+// finish says what became of the victim.
+func (j *evictJob) finish(s *Scheduler, err error) {
 	s.inbox.post(func(l *loop) { l.evicted(j, err) })
+	ns, name := j.victim.Namespace, j.victim.Name
+	if err != nil {
+		s.cfg.Logger.Error("failed to preempt pod", "namespace", ns, "pod", name, "node", j.node, "err", err)
+		return
+	}
+	s.cfg.Logger.Debug("preempted pod", "namespace", ns, "pod", name, "node", j.node, "by", j.by.Pod.Name)
+	s.recorder.Event(j.victim, corev1.EventTypeNormal, "Preempted", j.eviction.preempted(j.by.Pod, j.node))
 }
 
 // evict says on the pod why it has to go, and deletes it. A pod that is gone already is no error.
@@ -221,13 +233,7 @@ func (j *evictJob) evict(ctx context.Context, s *Scheduler) error {
 			return j.unlessGone(err)
 		}
 	}
-	err := s.podClient.Delete(ctx, ns, name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &j.victim.UID}})
-	if err != nil {
-		return j.unlessGone(err)
-	}
-	s.cfg.Logger.Debug("preempted pod", "namespace", ns, "pod", name, "node", j.node, "by", j.by.Pod.Name)
-	s.recorder.Event(j.victim, corev1.EventTypeNormal, "Preempted", j.eviction.preempted(j.by.Pod, j.node))
-	return nil
+	return j.unlessGone(s.podClient.Delete(ctx, ns, name, *j.options()))
 }
 
 func evictedCondition(victim, by *corev1.Pod) corev1.PodCondition {

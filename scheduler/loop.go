@@ -159,8 +159,19 @@ func (l *loop) send(j job) {
 		l.slow.Go(func() { b.run(l.requests, l.Scheduler) })
 		return
 	}
+	jobs, batches, b := l.jobs, l.batches, batched{}
+	if x, ok := j.(batchJob); ok && l.batcher != nil {
+		b = batched{x, x.writes(l.Scheduler)}
+	}
+	if b.series != nil {
+		jobs = nil
+	} else {
+		batches = nil
+	}
 	select {
-	case l.jobs <- j:
+	case jobs <- j:
+		l.underWay++
+	case batches <- b:
 		l.underWay++
 	case <-l.ctx.Done():
 	}

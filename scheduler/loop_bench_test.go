@@ -103,14 +103,7 @@ func BenchmarkPreemption(b *testing.B) {
 				c := newDurableCluster(b)
 				c.addClasses()
 				pods := nodes / 2
-				parallel(nodes, func(i int) {
-					c.addNode(fmt.Sprintf("node-%d", i), "4")
-					for j := range 4 {
-						p := classPod(fmt.Sprintf("low-%d-%d", i, j), "low", "900m")
-						p.Spec.NodeName, p.Spec.TerminationGracePeriodSeconds = fmt.Sprintf("node-%d", i), new(int64)
-						c.addPod(p)
-					}
-				})
+				fill(c, nodes)
 				parallel(pods, func(i int) { c.addPod(classPod(fmt.Sprintf("high-%d", i), "high", "3")) })
 				b.StartTimer()
 				rate, cpu := c.drainNamed("high", pods)
@@ -119,6 +112,51 @@ func BenchmarkPreemption(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkAmidPreemption is PreemptionAsync of Kubernetes' scheduler_perf: pods that fit wait when the scheduler starts
+// in a cluster that is else full, and five times a second comes one that evicts all others from a node.
+func BenchmarkAmidPreemption(b *testing.B) {
+	const nodes, pods = 5000, 5000
+	for b.Loop() {
+		b.StopTimer()
+		c := newDurableCluster(b)
+		c.addClasses()
+		fill(c, nodes)
+		parallel(pods, func(i int) { c.addPod(classPod(fmt.Sprintf("small-%d", i), "low", "100m")) })
+		b.StartTimer()
+		stop, stopped := make(chan struct{}), make(chan int)
+		go func() {
+			tick := time.NewTicker(200 * time.Millisecond)
+			defer tick.Stop()
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					stopped <- i
+					return
+				case <-tick.C:
+					c.addPod(classPod(fmt.Sprintf("high-%d", i), "high", "3970m"))
+				}
+			}
+		}()
+		rate, cpu := c.drainNamed("small", pods)
+		close(stop)
+		b.ReportMetric(float64(<-stopped), "preemptors")
+		b.ReportMetric(rate, "pods/s")
+		b.ReportMetric(float64(cpu.Microseconds())/pods, "cpu-µs/pod")
+	}
+}
+
+// fill adds nodes of four CPUs, each with four less important pods that leave 400m of them.
+func fill(c *cluster, nodes int) {
+	parallel(nodes, func(i int) {
+		c.addNode(fmt.Sprintf("node-%d", i), "4")
+		for j := range 4 {
+			p := classPod(fmt.Sprintf("low-%d-%d", i, j), "low", "900m")
+			p.Spec.NodeName, p.Spec.TerminationGracePeriodSeconds = fmt.Sprintf("node-%d", i), new(int64)
+			c.addPod(p)
+		}
+	})
 }
 
 // newDurableCluster is newCluster over a store that writes to disk.

@@ -30,6 +30,8 @@ type NodeInfo struct {
 	// and memory are used, see balance.
 	cordoned, hardTaints, softTaints bool
 	balance                          int64
+	// claimed tells that there are pods that wait for room here, see Snapshot.Nominated.
+	claimed bool
 
 	// ports are those of all pods; a node rarely has more than a few.
 	ports []HostPort

@@ -11,6 +11,7 @@ func (b *Builder) Nominate(p *PodInfo, node string) {
 	b.Denominate(p.Key)
 	old, _ := b.s.nominated.get(node)
 	b.s.nominated.put(b.e, node, appended(old, p))
+	b.markClaimed(node)
 	b.s.nominations.put(b.e, p.Key, node)
 }
 
@@ -27,8 +28,24 @@ func (b *Builder) Denominate(key string) (node string) {
 		b.s.nominated.put(b.e, node, left)
 	} else {
 		b.s.nominated.remove(b.e, node)
+		b.markClaimed(node)
 	}
 	return node
+}
+
+// markClaimed sets a node's mark that there are nominated pods, so that those of the thousands of others need not
+// be looked up.
+func (b *Builder) markClaimed(node string) {
+	i, ok := b.s.slots.get(node)
+	if !ok {
+		return
+	}
+	_, claimed := b.s.nominated.get(node)
+	if old := b.s.nodes.at(i); old.claimed != claimed {
+		now := *old
+		now.claimed = claimed
+		b.s.nodes.set(b.e, i, &now)
+	}
 }
 
 // Nominated returns the pods that wait for room on the node.
@@ -110,11 +127,11 @@ func (p *PodInfo) avoidsPods() bool { return len(p.antiAffinity) > 0 }
 
 // claims returns the pods that wait for room on a node and that this pod has to respect: those of its own
 // priority and higher ones.
-func (r *run) claims(node string) []*PodInfo {
-	if r.Snapshot.nominated.n == 0 {
+func (r *run) claims(n *NodeInfo) []*PodInfo {
+	if !n.claimed {
 		return nil
 	}
-	return claimsOn(r.Snapshot.Nominated(node), r.Pod)
+	return claimsOn(r.Snapshot.Nominated(n.name), r.Pod)
 }
 
 func claimsOn(nominated []*PodInfo, pod *PodInfo) (out []*PodInfo) {
@@ -129,7 +146,7 @@ func claimsOn(nominated []*PodInfo, pod *PodInfo) (out []*PodInfo) {
 // askForClaims asks the filters about a node that they accept once more, with the pods in place that wait
 // for room there. Both must be right: they may come, or may go elsewhere.
 func (r *run) askForClaims(n *NodeInfo) (nodeRefusal, error) {
-	claims := r.claims(n.name)
+	claims := r.claims(n)
 	if len(claims) == 0 {
 		return nodeRefusal{}, nil
 	}

@@ -20,7 +20,11 @@ func (DefaultBinder) Name() string { return NameDefaultBinder }
 // Bind implements BindPlugin.
 func (DefaultBinder) Bind(ctx context.Context, b *Binding) *Status {
 	pods := client.For[*corev1.Pod](b.Handle.Client())
-	err := postBinding(ctx, b, pods)
+	return settleBinding(ctx, b, pods, postBinding(ctx, b, pods))
+}
+
+// settleBinding finds out what an error that the server may not have meant says about a binding.
+func settleBinding(ctx context.Context, b *Binding, pods client.Typed[*corev1.Pod], err error) *Status {
 	if err == nil || refusedBinding(err) || ctx.Err() != nil {
 		return AsStatus(err)
 	}
@@ -38,15 +42,19 @@ func (DefaultBinder) Bind(ctx context.Context, b *Binding) *Status {
 func postBinding(ctx context.Context, b *Binding, pods client.Typed[*corev1.Pod]) error {
 	ctx, cancel := context.WithTimeout(ctx, b.Handle.RequestTimeout())
 	defer cancel()
-	pod := b.Pod.Pod
+	ref, binding := bindingOf(pods, b.Pod.Pod, b.Node)
+	_, err := b.Handle.Client().Create(ctx, ref, binding, metav1.CreateOptions{})
+	return err
+}
+
+// bindingOf returns what is posted, and where. The UID makes the server refuse when the pod was made anew meanwhile.
+func bindingOf(pods client.Typed[*corev1.Pod], pod *corev1.Pod, node string) (client.Ref, *corev1.Binding) {
 	ref := pods.Ref(pod.Namespace, pod.Name)
 	ref.Subresource = "binding"
-	// The UID makes the server refuse when the pod was made anew meanwhile.
-	_, err := b.Handle.Client().Create(ctx, ref, &corev1.Binding{
+	return ref, &corev1.Binding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID},
-		Target:     corev1.ObjectReference{Kind: "Node", Name: b.Node},
-	}, metav1.CreateOptions{})
-	return err
+		Target:     corev1.ObjectReference{Kind: "Node", Name: node},
+	}
 }
 
 // refusedBinding tells whether the server has surely not bound the pod.

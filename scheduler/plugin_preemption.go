@@ -213,7 +213,7 @@ func (p *preemption) outcome(n *NodeInfo) (*candidate, *Status) {
 		c, status := p.tryGroups(n)
 		return &c, status
 	}
-	claims := p.r.claims(n.name)
+	claims := p.r.claims(n)
 	if p.memory == nil || len(claims) > 0 {
 		c, status := p.try(n, claims)
 		return &c, status

@@ -36,8 +36,11 @@ type Scheduler struct {
 	podClient client.Typed[*corev1.Pod]
 	inbox     inbox
 	jobs      chan job
-	ready     chan struct{}
-	ran       atomic.Bool
+	// batcher is the client when it can store many writes at once, and batches the jobs that make use of that.
+	batcher client.Batcher
+	batches chan batched
+	ready   chan struct{}
+	ran     atomic.Bool
 	// elector is nil when the scheduler works whoever else does.
 	elector *election.Elector
 	// snapshot is the newest state, assumed pods included, for Snapshot.
@@ -61,7 +64,8 @@ func New(cfg Config) (*Scheduler, error) {
 		s.sharesObjects = c.SharesObjects()
 	}
 	s.waiting.pods = map[string]*bindingCycle{}
-	s.jobs = make(chan job, 2*cfg.Concurrency)
+	s.batcher, _ = cfg.Client.(client.Batcher)
+	s.jobs, s.batches = make(chan job, 2*cfg.Concurrency), make(chan batched, 2*cfg.Concurrency)
 	s.snapshot.Store(emptySnapshot)
 	if s.pods, err = replica.New(replica.Config[*corev1.Pod]{Client: cfg.Client, Logger: cfg.Logger}); err != nil {
 		return nil, fmt.Errorf("scheduler: pods: %w", err)
@@ -139,9 +143,7 @@ func (s *Scheduler) run(ctx context.Context) error {
 	}
 	requestCtx, stopRequests := lingering(ctx, lastRequests)
 	defer stopRequests()
-	for range s.cfg.Concurrency {
-		wg.Go(func() { s.work(ctx, requestCtx) })
-	}
+	s.workers(ctx, requestCtx, wg.Go)
 	newLoop(ctx, requestCtx, s).run()
 	s.setStats(Stats{})
 	err := context.Cause(ctx)

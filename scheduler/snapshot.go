@@ -161,6 +161,7 @@ func (b *Builder) SetNode(node *corev1.Node) {
 	b.domainsOfNew(node)
 	b.s.slots.put(b.e, node.Name, b.s.nodes.n)
 	b.s.nodes.push(b.e, now)
+	b.markClaimed(node.Name)
 	var found []*PodInfo
 	for _, l := range b.s.lost.all() {
 		if l.node == node.Name {
