@@ -37,3 +37,9 @@ func (c Coder) Proto(state, at *store.Entry) (message []byte, stored bool, err e
 	message = m.append(nil)
 	return message, m.made == nil && len(message) == m.size(), nil
 }
+
+// Labels looks up labels in a stored value. Ok is false when the value would have to be decoded for that.
+func (c Coder) Labels(value []byte) (lookup func(label string) (string, bool), ok bool) {
+	l, ok := labelsIn(value)
+	return l.Lookup, ok
+}

@@ -77,6 +77,11 @@ func (s *Server) listFrom(ctx context.Context, sel *selector, opts *metav1.ListO
 
 // collect reads from start on until limit objects match.
 func (s *Server) collect(ctx context.Context, sel *selector, revision int64, start string, limit int) (*listed, error) {
+	if revision == 0 {
+		if entries, rev, whole, ok := s.indexed(ctx, sel); ok {
+			return sel.collectIndexed(entries, rev, whole, limit)
+		}
+	}
 	out := &listed{items: []found{}}
 	continued := start != sel.key
 	// How many are left is told of lists that select nothing only, as in Kubernetes.

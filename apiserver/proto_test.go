@@ -49,6 +49,7 @@ func TestProtoIsTheSame(t *testing.T) {
 		}
 		for seed := range int64(10) {
 			value := canonical(t, c, randomObject(k.Object, seed))
+			sameLabels(t, c, value, true)
 			state := &store.Entry{Key: "k", Value: value, ModRevision: 1 << (6 * seed)}
 			for _, at := range []*store.Entry{state, {Key: "k", ModRevision: state.ModRevision + 9}} {
 				got, stored, err := c.Proto(state, at)
@@ -64,6 +65,29 @@ func TestProtoIsTheSame(t *testing.T) {
 					t.Fatalf("%s, seed %d:\n%q, want\n%q, error %v", k.GroupVersionKind, seed, got, want, err)
 				}
 			}
+		}
+	}
+}
+
+// sameLabels compares the labels that are read in a stored value with those of the decoded object.
+func sameLabels(t *testing.T, c apiserver.Coder, value []byte, must bool) {
+	lookup, ok := c.Labels(value)
+	if !ok {
+		if must {
+			t.Fatalf("labels are not found in %q", value)
+		}
+		return
+	}
+	obj, err := c.Object(&store.Entry{Value: value})
+	if err != nil {
+		return
+	}
+	for k, want := range obj.GetLabels() {
+		if got, has := lookup(k); !has || got != want {
+			t.Fatalf("label %q is %q, there: %v; want %q", k, got, has, want)
+		}
+		if _, has := lookup(k + "x"); has && obj.GetLabels()[k+"x"] == "" {
+			t.Fatalf("a label %q is found, the object has none", k+"x")
 		}
 	}
 }
@@ -99,6 +123,7 @@ func FuzzProto(f *testing.F) {
 	f.Add([]byte(`{"kind":"Pod","metadata":{"name":"p"}}`))
 	f.Add([]byte("k8s\x00\x0a\x00\x12\x04\x0a\x02\x32\x00\x1a\x00\x22\x00"))
 	f.Fuzz(func(t *testing.T, value []byte) {
+		sameLabels(t, c, value, false)
 		e := &store.Entry{Key: "k", Value: value, ModRevision: 77}
 		got, stored, err := c.Proto(e, e)
 		if err != nil || !stored {

@@ -43,6 +43,8 @@ type resource struct {
 	empty client.Object
 	// keys are where entries keep what is made of them for this version.
 	keys cacheKeys
+	// index finds stored objects by labels and fields.
+	index objectIndex
 	// hub and version are set for a further version of the kind whose stored version is hub.
 	hub     *resource
 	version *Version

@@ -19,13 +19,16 @@ type selector struct {
 	res, as  *resource // the stored version, and the one asked for
 	key, end string    // end is empty when only one object can match
 	labels   labels.Selector
-	fields   []fieldCondition
+	fields   []fieldCondition // on objects in the stored version
 }
 
 type fieldCondition struct {
+	name  string // tells fields apart, also of different versions
 	get   func(client.Object) string
 	value string
 	not   bool
+	// scope tells that the range of keys has the condition in it already.
+	scope bool
 }
 
 // newSelector reads the selectors of a list or watch.
@@ -70,18 +73,41 @@ func (rq *request) newSelector(opts *metav1.ListOptions) (*selector, error) {
 
 // require adds a condition on a field.
 func (sel *selector) require(r fields.Requirement) error {
-	get := sel.res.field(sel.as.label(r.Field))
+	get := sel.field(r.Field)
 	if get == nil {
 		if sel.res.Fields == nil {
 			return badRequest("%q is not a known field selector: only %q, %q", r.Field, "metadata.name", "metadata.namespace")
 		}
 		return badRequest("field label not supported: %s", r.Field)
 	}
-	sel.fields = append(sel.fields, fieldCondition{get: get, value: r.Value, not: r.Operator == selection.NotEquals})
+	name := "field " + sel.as.Version + " " + r.Field
+	sel.fields = append(sel.fields, fieldCondition{name: name, get: get, value: r.Value, not: r.Operator == selection.NotEquals, scope: r.Field == "metadata.namespace"})
 	return nil
 }
 
-// field returns the function that reads a field for field selectors, nil when there is none.
+// field returns the function that reads a field of stored objects: one of those that Kubernetes selects by, or any
+// other scalar one in the version asked for. It is nil when there is none.
+func (sel *selector) field(name string) func(client.Object) string {
+	if get := sel.res.field(sel.as.label(name)); get != nil {
+		return get
+	}
+	if name == "metadata.name" || name == "metadata.namespace" {
+		return nil // where Kubernetes has no such field, it is to be refused
+	}
+	get := scalarField(sel.as.typ, name)
+	if get == nil || sel.as.version == nil {
+		return get
+	}
+	return func(obj client.Object) string {
+		shown, err := sel.as.shown(obj)
+		if err != nil {
+			return ""
+		}
+		return get(shown)
+	}
+}
+
+// field returns the function that reads a field that Kubernetes' field selectors may name, nil when there is none.
 func (r *resource) field(name string) func(client.Object) string {
 	switch {
 	case name == "metadata.name":
@@ -99,6 +125,13 @@ func (sel *selector) all() bool { return len(sel.fields) == 0 && sel.labels.Empt
 func (sel *selector) selects(f *found) (bool, error) {
 	if sel.all() {
 		return true, nil
+	}
+	if len(sel.fields) == 0 && f.obj == nil && f.state != nil {
+		l, err := sel.res.labelsOf(f.state)
+		if err != nil {
+			return false, asStatus(err)
+		}
+		return sel.labels.Matches(l), nil
 	}
 	obj, err := f.object()
 	return err == nil && sel.matches(obj), err

@@ -104,6 +104,18 @@ func (r *resource) object(e *store.Entry) (client.Object, error) {
 	return v.(client.Object), nil
 }
 
+// passing is object for who looks at it once: what it decodes is not kept.
+func (r *resource) passing(e *store.Entry) (client.Object, error) {
+	v, made := e.Peek()
+	if !made {
+		var err error
+		if v, err = r.decode(e); err != nil {
+			return nil, err
+		}
+	}
+	return v.(client.Object), nil
+}
+
 func formatVersion(rev int64) string { return strconv.FormatInt(rev, 10) }
 
 // parseVersion reads a resourceVersion; "" is 0.

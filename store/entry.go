@@ -27,6 +27,7 @@ type Entry struct {
 type slot struct {
 	key   any
 	once  sync.Once
+	done  atomic.Bool // once is over
 	value any
 	err   error
 	next  *slot
@@ -52,8 +53,22 @@ func (e *Entry) Cached(key any, make func(*Entry) (any, error)) (any, error) {
 	s.once.Do(func() {
 		s.err = errMakePanicked // stays when make does not return
 		s.value, s.err = make(e)
+		s.done.Store(true)
 	})
 	return s.value, s.err
+}
+
+// Peek returns what Decoded made, if it did already and without an error.
+func (e *Entry) Peek() (value any, ok bool) {
+	for s := e.slots.Load(); s != nil; s = s.next {
+		if s.key == any(decodedKey{}) {
+			if !s.done.Load() || s.err != nil {
+				return nil, false
+			}
+			return s.value, true
+		}
+	}
+	return nil, false
 }
 
 // slot finds or adds the slot of a key.
@@ -80,6 +95,7 @@ func (e *Entry) slot(key any) *slot {
 func (e *Entry) presetDecoded(v any) {
 	s := &slot{key: decodedKey{}, value: v}
 	s.once.Do(func() {})
+	s.done.Store(true)
 	e.slots.Store(s)
 }
 
