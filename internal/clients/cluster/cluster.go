@@ -37,88 +37,123 @@ func Root() string {
 // bin spares packages that are tested one after the other building the same.
 var bin = flag.String("bin", "", "a folder with the programs cluster, kubectl and helm; what is not there is built")
 
-// Build finds a program in -bin, or builds it from a command of the module in dir, a path below Root, and returns its
-// path. flags go to the linker.
-func Build(t testing.TB, dir, what, name, flags string) string {
-	t.Helper()
+// Build finds a program in -bin, or builds it from a command of the module in dir, a path below Root, into the folder
+// to, and returns its path. flags go to the linker.
+func Build(to, dir, what, name, flags string) (string, error) {
 	out := filepath.Join(*bin, name)
 	if _, err := os.Stat(out); *bin != "" && err == nil {
-		return out
+		return filepath.Abs(out)
 	}
-	out = filepath.Join(t.TempDir(), name)
+	out = filepath.Join(to, name)
 	cmd := exec.Command("go", "build", "-ldflags", flags, "-o", out, what)
 	cmd.Dir, cmd.Env = filepath.Join(Root(), dir), append(os.Environ(), "GOFLAGS=")
 	if text, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build %s: %v\n%s", what, err, text)
+		return "", fmt.Errorf("go build %s: %w\n%s", what, err, text)
 	}
-	return out
+	return out, nil
 }
 
 // Programs are what a test needs to start clusters.
 type Programs struct {
-	cluster, images string
-	// Temp is a folder for clusters, on a disk that is not so full that a kubelet takes no pods.
-	Temp string
+	// Dir is a folder for programs and for clusters, on a disk that is not so full that a kubelet takes no pods.
+	Dir      string
+	cluster  string
+	registry *httptest.Server
 }
 
-// Prepare builds the cluster and serves the images of its pods: registry.test/test/web:v1, :v2, :once and :shell,
-// which has sh, cat, sleep, tar and true of this machine.
+// Prepare is Open for the length of a test.
 func Prepare(t testing.TB) *Programs {
 	t.Helper()
-	pod := Build(t, "internal/clients", "./cluster/pod", "pod", "-s -w")
+	p, err := Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+// Open builds the cluster and serves the images of its pods: registry.test/test/web:v1 and :v2, test/once:v1, and
+// test/shell:v1, which has sh, cat, sleep, tar and true of this machine.
+func Open() (*Programs, error) {
+	p := &Programs{}
+	var err error
+	if p.Dir, err = roomy(); err != nil {
+		return nil, err
+	}
+	if p.cluster, err = Build(p.Dir, ".", "./examples/cluster", "cluster", ""); err == nil {
+		err = p.serveImages()
+	}
+	if err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// Close removes everything.
+func (p *Programs) Close() {
+	if p.registry != nil {
+		p.registry.Close()
+	}
+	_ = os.RemoveAll(p.Dir)
+}
+
+func (p *Programs) serveImages() error {
+	pod, err := Build(p.Dir, "internal/clients", "./cluster/pod", "pod", "-s -w")
+	if err != nil {
+		return err
+	}
 	images := map[string]v1.Image{}
 	for name, cmd := range map[string][]string{
 		"test/web:v1": {"serve", "-say", "v1"}, "test/web:v2": {"serve", "-say", "v2"}, "test/once:v1": {"once"}, "test/shell:v1": {"serve", "-say", "shell"},
 	} {
 		files := []selfimage.File{{Path: "/pod", Host: pod, Mode: 0o755}}
 		if strings.HasPrefix(name, "test/shell:") {
-			files = append(files, tools(t)...)
+			more, err := tools()
+			if err != nil {
+				return err
+			}
+			files = append(files, more...)
 		}
 		img, err := selfimage.New(selfimage.Config{Files: files, Entrypoint: []string{"/pod"}, Cmd: cmd})
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		images[name] = img
 	}
 	handler, err := selfimage.NewRegistry(images)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	registry := httptest.NewServer(handler)
-	t.Cleanup(registry.Close)
-	return &Programs{cluster: Build(t, ".", "./examples/cluster", "cluster", ""), images: registry.URL, Temp: roomy(t)}
+	p.registry = httptest.NewServer(handler)
+	return nil
 }
 
-// roomy makes a temporary folder, in memory when a tenth or less of the disk is free: the kubelet would find that too
+// roomy makes a temporary folder, in memory when hardly a tenth of the disk is free: the kubelet would find that too
 // little.
-func roomy(t testing.TB) string {
-	dir := t.TempDir()
+func roomy() (string, error) {
+	where := os.TempDir()
 	var st syscall.Statfs_t
-	if err := syscall.Statfs(dir, &st); err != nil {
-		t.Fatal(err)
+	if err := syscall.Statfs(where, &st); err != nil {
+		return "", err
 	}
-	if st.Bavail > st.Blocks/8 {
-		return dir
+	if st.Bavail < st.Blocks/8 {
+		where = "/dev/shm"
 	}
-	dir, err := os.MkdirTemp("/dev/shm", "clients-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
+	return os.MkdirTemp(where, "clients-")
 }
 
 // tools are programs of this machine. They find their libraries, as processes see the machine's files.
-func tools(t testing.TB) []selfimage.File {
+func tools() ([]selfimage.File, error) {
 	var files []selfimage.File
 	for _, name := range []string{"sh", "cat", "sleep", "tar", "true", "ls"} {
 		path, err := exec.LookPath(name)
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		files = append(files, selfimage.File{Path: "/bin/" + name, Host: path, Mode: 0o755})
 	}
-	return files
+	return files, nil
 }
 
 // Cluster is a running cluster.
@@ -141,7 +176,7 @@ func (p *Programs) Start(dir string, args ...string) (*Cluster, error) {
 	pods := fmt.Sprintf("127.%d.0.0/16", 65+(uint32(os.Getpid())*16+started.Add(1))%180)
 	c.args = append([]string{"-pod-cidr", pods, "-kubeconfig", c.Kubeconfig, "-node-name", "node-a", "-runtime", "process", "-demo=false",
 		"-components", "apiserver,scheduler,controllers,kubelet", "-listen", "127.0.0.1:0",
-		"-registry-mirror", "registry.test=" + p.images}, args...)
+		"-registry-mirror", "registry.test=" + p.registry.URL}, args...)
 	return c, c.Restart()
 }
 
@@ -152,7 +187,7 @@ func (c *Cluster) Restart(args ...string) error {
 	c.log, c.exited = &buffer{}, make(chan struct{})
 	c.cmd = exec.Command(c.programs.cluster, append(c.args[:len(c.args):len(c.args)], args...)...)
 	c.cmd.Dir, c.cmd.Stdout, c.cmd.Stderr = c.Dir, c.log, c.log
-	c.cmd.Env = append(os.Environ(), "TMPDIR="+c.programs.Temp)
+	c.cmd.Env = append(os.Environ(), "TMPDIR="+c.programs.Dir)
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	// The parent's death is told when the thread ends that started the child.
 	started := make(chan error, 1)

@@ -38,7 +38,11 @@ func build(t *testing.T) string {
 		t.Fatal(err)
 	}
 	v := "v1." + strings.TrimPrefix(strings.TrimSpace(string(version)), "v0.")
-	return cluster.Build(t, "internal/kubectl", ".", "kubectl", "-X k8s.io/component-base/version.gitVersion="+v)
+	path, err := cluster.Build(t.TempDir(), "internal/kubectl", ".", "kubectl", "-X k8s.io/component-base/version.gitVersion="+v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 func run(t *testing.T, programs *cluster.Programs, dir, kubectl string) {
