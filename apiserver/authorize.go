@@ -8,6 +8,10 @@ import (
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validation/path"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/inboard/inboard/apiserver/client"
 )
@@ -24,6 +28,10 @@ type Attributes struct {
 	Namespace, APIGroup, APIVersion, Resource, Subresource, Name string
 	// Path is set for requests that are not for a resource, such as "/healthz".
 	Path string
+	// FieldSelector and LabelSelector are what a list, watch or deletecollection is limited to; none is all
+	// objects, as is a selector that can't be read.
+	FieldSelector fields.Requirements
+	LabelSelector labels.Requirements
 }
 
 // Authorizer decides what an identity may do.
@@ -67,6 +75,7 @@ func (s *Server) authorize(ctx context.Context, rq *request) error {
 		APIGroup: rq.ref.Group, APIVersion: rq.ref.Version, Resource: rq.ref.Resource,
 		Subresource: rq.ref.Subresource, Name: rq.ref.Name,
 	}
+	rq.only.limit(a)
 	allowed, reason, err := s.cfg.Authorizer.Authorize(ctx, a)
 	if allowed && err == nil {
 		return nil
@@ -74,7 +83,33 @@ func (s *Server) authorize(ctx context.Context, rq *request) error {
 	if err != nil {
 		reason = err.Error()
 	}
-	return apierrors.NewForbidden(rq.ref.GroupResource(), rq.ref.Name, errors.New(refusal(a, reason)))
+	return apierrors.NewForbidden(rq.ref.GroupResource(), a.Name, errors.New(refusal(a, reason)))
+}
+
+// selectors are those of a request's options.
+type selectors struct{ fields, labels string }
+
+func selectorsOf(opts *metav1.ListOptions) selectors {
+	return selectors{opts.FieldSelector, opts.LabelSelector}
+}
+
+// limit tells an authorizer what a request is limited to. One for the object of a certain name has that name, as in
+// Kubernetes.
+func (l selectors) limit(a *Attributes) {
+	if l.fields != "" {
+		if sel, err := fields.ParseSelector(l.fields); err == nil {
+			a.FieldSelector = sel.Requirements()
+			name, ok := sel.RequiresExactMatch("metadata.name")
+			if ok && a.Name == "" && len(path.IsValidPathSegmentName(name)) == 0 {
+				a.Name = name
+			}
+		}
+	}
+	if l.labels != "" {
+		if sel, err := labels.Parse(l.labels); err == nil {
+			a.LabelSelector, _ = sel.Requirements()
+		}
+	}
 }
 
 // refusal says what the user may not do, as kube-apiserver words it.

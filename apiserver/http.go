@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -94,7 +95,7 @@ func (c *call) recoverPanic() {
 // resource serves a request for a resource.
 func (c *call) resource(verb string) {
 	ref := c.target.ref
-	rq, err := c.server.begin(c.r.Context(), c.user, verb, ref)
+	rq, err := c.server.beginWith(c.r.Context(), c.user, verb, ref, c.selectors(verb))
 	if apierrors.IsNotFound(err) && verb == verbList && ref.GroupVersionResource == customResources {
 		c.noCustomResources()
 		return
@@ -120,6 +121,16 @@ func (c *call) resource(verb string) {
 	if err := serve(); err != nil {
 		c.fail(err)
 	}
+}
+
+// selectors returns those of the request's options, as far as they say what it may see or change.
+func (c *call) selectors(verb string) selectors {
+	switch verb {
+	case verbList, verbWatch, verbDeleteCollection:
+		query := url.Values(c.query)
+		return selectors{query.Get("fieldSelector"), query.Get("labelSelector")}
+	}
+	return selectors{}
 }
 
 // fits tells whether the URL is one that the verb is served at: changes are made of one object, and

@@ -71,7 +71,7 @@ func (c *inProcess) GetShared(ctx context.Context, ref client.Ref, opts metav1.G
 }
 
 func (c *inProcess) List(ctx context.Context, ref client.Ref, opts metav1.ListOptions) (*client.List, error) {
-	rq, err := c.server.begin(ctx, c.user, verbList, ref)
+	rq, err := c.server.beginWith(ctx, c.user, verbList, ref, selectorsOf(&opts))
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func (c *inProcess) List(ctx context.Context, ref client.Ref, opts metav1.ListOp
 }
 
 func (c *inProcess) Watch(ctx context.Context, ref client.Ref, opts metav1.ListOptions) (watch.Interface, error) {
-	rq, err := c.server.begin(ctx, c.user, verbWatch, ref)
+	rq, err := c.server.beginWith(ctx, c.user, verbWatch, ref, selectorsOf(&opts))
 	if err != nil {
 		return nil, err
 	}

@@ -53,6 +53,8 @@ type request struct {
 	user *Identity
 	verb string
 	ref  client.Ref
+	// only are the selectors of a list, watch or deletecollection, for its authorization.
+	only selectors
 	// res is the resource in its stored version, as the version that the request is in; see served.
 	res, as *resource
 	// dryRun stops short of storing anything.
@@ -73,10 +75,15 @@ func noWarnings(string) {}
 
 // begin finds the resource of a request and asks whether the user may do what it asks.
 func (s *Server) begin(ctx context.Context, user *Identity, verb string, ref client.Ref) (*request, error) {
+	return s.beginWith(ctx, user, verb, ref, selectors{})
+}
+
+// beginWith begins a request that selectors limit.
+func (s *Server) beginWith(ctx context.Context, user *Identity, verb string, ref client.Ref, only selectors) (*request, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	rq := &request{user: user, verb: verb, ref: ref, warn: noWarnings, agent: userName(user)}
+	rq := &request{user: user, verb: verb, ref: ref, only: only, warn: noWarnings, agent: userName(user)}
 	return rq, rq.begin(ctx, s)
 }
 

@@ -69,3 +69,9 @@ func (q *question) isOneOf(resources []string) bool {
 func (q *question) isBelow(url string) bool {
 	return url == q.Path || strings.HasSuffix(url, "*") && strings.HasPrefix(q.Path, strings.TrimRight(url, "*"))
 }
+
+// RulesAllow tells whether one of the rules allows a request, whoever makes it.
+func RulesAllow(a *apiserver.Attributes, rules []rbacv1.PolicyRule) bool {
+	q := newQuestion(a)
+	return q.allowedBy(rules)
+}

@@ -40,6 +40,10 @@ var rules = []rule{
 	{pkg: "apiserver/client/clienttest", may: machinery, own: []string{"apiserver/client"},
 		why: "the suite for every implementation of the contract"},
 
+	{pkg: "apiserver/node", may: with("k8s.io/component-helpers/storage/ephemeral", "k8s.io/csi-translation-lib", "github.com/go-logr/logr"),
+		own: []string{"apiserver", "apiserver/client", "apiserver/internal/follow", "apiserver/rbac"},
+		why: "what kubelets may do; which CSI driver an in-tree volume belongs to is Kubernetes' own table"},
+	{pkg: "apiserver/internal/follow", own: []string{"store", "apiserver/client"}, why: "views of what is stored, for authorizers and the like"},
 	{pkg: "apiserver/rbac", may: with("k8s.io/component-helpers/auth/rbac/validation"), own: []string{"store", "apiserver", "apiserver/client", "apiserver/kinds/rbac"},
 		why: "an authorizer that a program may choose; which rules cover which is Kubernetes' own library"},
 	{pkg: "apiserver/bootstraptoken", may: machinery, own: []string{"apiserver", "apiserver/client"},

@@ -110,7 +110,7 @@ func ask(ctx context.Context, r *apiserver.ReviewRequest, user *apiserver.Identi
 		if a.APIVersion == "" {
 			a.APIVersion = "*"
 		}
-		ignored = ignoredSelectors(resource)
+		ignored = limit(a, resource)
 	} else {
 		a.Verb, a.Path = path.Verb, cmp.Or(path.Path, "/")
 	}

@@ -7,8 +7,6 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/inboard/inboard/apiserver/kinds/internal/check"
@@ -95,52 +93,4 @@ func rawOrParsed(l *check.List, p *field.Path, raw string, parsed int) {
 	case raw == "" && parsed == 0:
 		l.Required(p.Child("requirements"), fmt.Sprintf("when %s is specified, requirements or rawSelector is required", p))
 	}
-}
-
-// ignoredSelectors tells of selectors that can't be understood. Others make no difference either: no authorizer
-// here narrows what it allows by them.
-func ignoredSelectors(r *authorizationv1.ResourceAttributes) []string {
-	var out []string
-	tell := func(which string, understood, all int) {
-		if understood < all {
-			text := "spec.resourceAttributes." + which
-			if understood > 0 {
-				text += " partially"
-			}
-			out = append(out, text+" ignored due to parse error")
-		}
-	}
-	if s := r.FieldSelector; s != nil {
-		if s.RawSelector != "" {
-			_, err := fields.ParseSelector(s.RawSelector)
-			tell("fieldSelector", parsed(err), 1)
-		}
-		understood := 0
-		for _, req := range s.Requirements {
-			if (req.Operator == metav1.FieldSelectorOpIn || req.Operator == metav1.FieldSelectorOpNotIn) && len(req.Values) == 1 {
-				understood++
-			}
-		}
-		tell("fieldSelector", understood, len(s.Requirements))
-	}
-	if s := r.LabelSelector; s != nil {
-		if s.RawSelector != "" {
-			_, err := labels.Parse(s.RawSelector)
-			tell("labelSelector", parsed(err), 1)
-		}
-		understood := 0
-		for i := range s.Requirements {
-			_, err := metav1.LabelSelectorAsSelector(&metav1.LabelSelector{MatchExpressions: s.Requirements[i : i+1]})
-			understood += parsed(err)
-		}
-		tell("labelSelector", understood, len(s.Requirements))
-	}
-	return out
-}
-
-func parsed(err error) int {
-	if err != nil {
-		return 0
-	}
-	return 1
 }
