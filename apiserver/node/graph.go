@@ -160,10 +160,11 @@ func (g *graph) Remove(source int, namespace, name string) {
 }
 
 func (g *graph) putPod(p *corev1.Pod) {
+	key := object{pod, p.Namespace, p.Name}
 	if p.Spec.NodeName == "" {
+		g.removePod(key)
 		return
 	}
-	key := object{pod, p.Namespace, p.Name}
 	now := boundPod{node: p.Spec.NodeName, uid: p.UID, ephemeral: len(p.Spec.EphemeralContainers), claims: hasClaims(p)}
 	if old, ok := g.pods[key]; ok {
 		if old.node == now.node && old.uid == now.uid && old.ephemeral == now.ephemeral && !old.claims && !now.claims {

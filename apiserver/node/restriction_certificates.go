@@ -5,11 +5,13 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/inboard/inboard/apiserver"
 )
@@ -62,7 +64,7 @@ func (w *write) certificateRequests() error {
 	}
 	n, err := w.lookupNode()
 	if err != nil {
-		return w.retrieving("node", w.node, err)
+		return retrieving("node", w.node, err)
 	}
 	full := w.Ref.Namespace + "/" + req.Spec.PodName
 	if n.UID != req.Spec.NodeUID {
@@ -71,7 +73,7 @@ func (w *write) certificateRequests() error {
 	p, err := w.lookupPod(req.Spec.PodName)
 	switch {
 	case err != nil:
-		return w.retrieving("pod", full, err)
+		return retrieving("pod", full, err)
 	case req.Spec.PodUID != p.UID:
 		return again("PodCertificateRequest for pod %q contains pod UID (%q) which differs from running pod %q", full, req.Spec.PodUID, string(p.UID))
 	case p.Spec.NodeName != w.node:
@@ -94,7 +96,7 @@ func (w *write) certificateAccount(req *certificatesv1.PodCertificateRequest, p 
 	account, err := lookup[*corev1.ServiceAccount](w, corev1.SchemeGroupVersion, "serviceaccounts", "serviceaccount", w.Ref.Namespace, name)
 	switch {
 	case err != nil:
-		return w.retrieving("service account", w.Ref.Namespace+"/"+name, err)
+		return retrieving("service account", w.Ref.Namespace+"/"+name, err)
 	case req.Spec.ServiceAccountUID != account.UID:
 		return again("PodCertificateRequest for pod %q names service account UID %q, which differs from the running service account (%q)",
 			full, req.Spec.ServiceAccountUID, account.UID)
@@ -124,15 +126,16 @@ func (w *write) certificateSigner(req *certificatesv1.PodCertificateRequest, p *
 	return fmt.Errorf("pod %q does not mount a podCertificate projected volume for signer %q", full, req.Spec.SignerName)
 }
 
-// again is an error that passes.
+// again is an error that passes; Kubernetes gives it no reason.
 func again(format string, args ...any) error {
-	return apierrors.NewInternalError(fmt.Errorf(format, args...))
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusInternalServerError, Message: fmt.Sprintf(format, args...)}}
 }
 
-func (w *write) retrieving(what, name string, err error) error {
-	text := fmt.Errorf("while retrieving %s %q named in the PodCertificateRequest: %w", what, name, err)
+func retrieving(what, name string, err error) error {
+	const text = "while retrieving %s %q named in the PodCertificateRequest: %w"
 	if apierrors.IsNotFound(err) {
-		return apierrors.NewInternalError(text)
+		return again("%s", fmt.Errorf(text, what, name, err).Error())
 	}
-	return text
+	return fmt.Errorf(text, what, name, err)
 }

@@ -1,0 +1,2 @@
+// Package node compares the node authorizer and NodeRestriction with Kubernetes' own.
+package node
