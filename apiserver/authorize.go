@@ -8,7 +8,7 @@ import (
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
@@ -100,7 +100,7 @@ func (l selectors) limit(a *Attributes) {
 		if sel, err := fields.ParseSelector(l.fields); err == nil {
 			a.FieldSelector = sel.Requirements()
 			name, ok := sel.RequiresExactMatch("metadata.name")
-			if ok && a.Name == "" && len(path.IsValidPathSegmentName(name)) == 0 {
+			if ok && a.Name == "" && len(content.IsPathSegmentName(name)) == 0 {
 				a.Name = name
 			}
 		}

@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/go-logr/logr"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/component-helpers/storage/ephemeral"
 	csitranslation "k8s.io/csi-translation-lib"
-	"github.com/go-logr/logr"
 
 	"github.com/inboard/inboard/apiserver"
 )

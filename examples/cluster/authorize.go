@@ -19,6 +19,7 @@ import (
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/bootstraptoken"
 	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/apiserver/node"
 	"github.com/inboard/inboard/apiserver/pki"
 	"github.com/inboard/inboard/apiserver/rbac"
 	"github.com/inboard/inboard/apiserver/serviceaccount"
@@ -29,11 +30,17 @@ func (c *cluster) authorize(cfg *apiserver.Config) error {
 	if c.authorization != byRBAC {
 		return nil
 	}
+	nodes, err := node.New(node.Config{Store: cfg.Store})
+	if err != nil {
+		return err
+	}
 	policy, err := rbac.New(rbac.Config{Store: cfg.Store, Policy: ownPolicy()})
 	if err != nil {
 		return err
 	}
-	cfg.Authorizer = policy
+	cfg.Authorizer = apiserver.Authorizers(
+		apiserver.NamedAuthorizer{Name: "node", Authorizer: nodes}, apiserver.NamedAuthorizer{Name: "rbac", Authorizer: policy})
+	cfg.Admission = append(cfg.Admission, node.Restriction())
 	key, err := c.tokenKey()
 	if err != nil {
 		return err
@@ -47,13 +54,11 @@ func (c *cluster) authorize(cfg *apiserver.Config) error {
 	return nil
 }
 
-// ownPolicy is what the components here need besides Kubernetes' default policy: nodes, which that leaves to the
-// node authorizer, the scheduler for pod groups, which Kubernetes has behind a feature gate, and controllers where
-// they do something in another way than Kubernetes' own.
+// ownPolicy is what the components here need besides Kubernetes' default policy: the scheduler for pod groups, which
+// Kubernetes has behind a feature gate, and controllers where they do something in another way than Kubernetes' own.
 func ownPolicy() []client.Object {
 	scheduler := rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "system:kube-scheduler"}
-	nodes := rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "system:nodes"}
-	objects := []client.Object{bindingOf("inboard:nodes", "system:node", nodes)}
+	var objects []client.Object
 	for _, own := range []struct {
 		to    rbacv1.Subject
 		rules []rbacv1.PolicyRule
