@@ -75,7 +75,9 @@ func (l *loop) put(p *queuedPod, profile *Profile, node string, states []any) (*
 	delete(l.queue.pods, p.Pod.Key)
 	l.edit.Denominate(p.Pod.Key)
 	p.eviction = nil
+	began := l.handle.begin()
 	end := l.reserve(c)
+	l.handle.ran("Reserve", c.pod, end.code(c), began)
 	// The pod counts from now on, while it is being bound.
 	l.setPlaced(p.Pod.Key, &placedPod{info: p.Pod, node: node, assumed: p, cycle: c})
 	l.edit.AddPod(p.Pod, node)
@@ -123,6 +125,13 @@ func (l *loop) reserve(c *bindingCycle) *cycleEnd {
 const longestPermitWait = 15 * time.Minute
 
 func (l *loop) permit(c *bindingCycle) *cycleEnd {
+	began := l.handle.begin()
+	end := l.askPermits(c)
+	l.handle.ran("Permit", c.pod, end.code(c), began)
+	return end
+}
+
+func (l *loop) askPermits(c *bindingCycle) *cycleEnd {
 	if len(c.profile.permits) == 0 {
 		return nil
 	}

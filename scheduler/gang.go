@@ -240,7 +240,17 @@ func (l *loop) roomForGang(members []*queuedPod, profile *Profile, group *schedu
 	for _, m := range members {
 		c.Pods = append(c.Pods, m.Pod)
 	}
-	return profile.makeRoom(c, few)
+	began := l.handle.begin()
+	room, err := profile.makeRoom(c, few)
+	status := Unschedulable
+	switch {
+	case err != nil:
+		status = Error
+	case room.Ongoing || len(room.Nominate) > 0:
+		status = 0
+	}
+	l.handle.ran("PodGroupPostFilter", members[0].Pod, status, began)
+	return room, err
 }
 
 // makeRoomForGang evicts pods for a group that waits in the queue again, and nominates nodes for its pods. The first
@@ -332,6 +342,7 @@ func (l *loop) waitingMembers(first *queuedPod) []*queuedPod {
 			continue
 		}
 		l.queue.take(m)
+		l.queue.blame(m, nil)
 		m.choosing = 0 // it may not come to its turn
 		out = append(out, m)
 	}

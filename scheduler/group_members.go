@@ -46,6 +46,10 @@ func (l *loop) membersChanged(group string) {
 
 // wakeGroup lets the pods of a group be tried again that were too few: another one has come.
 func (l *loop) wakeGroup(group string) {
+	l.queue.because(causePodAdded, func() { l.wakeMembers(group) })
+}
+
+func (l *loop) wakeMembers(group string) {
 	for key := range l.groups[group] {
 		switch p := l.queue.pods[key]; {
 		case p == nil:

@@ -50,11 +50,13 @@ type placedPod struct {
 }
 
 func newLoop(ctx, requests context.Context, s *Scheduler) *loop {
-	return &loop{
+	l := &loop{
 		Scheduler: s, ctx: ctx, requests: requests, edit: emptySnapshot.Edit(), placed: map[string]*placedPod{}, groups: map[string]map[string]struct{}{}, awaited: map[string][]string{},
 		queue:  newQueue(s.cfg.InitialBackoff, s.cfg.MaxBackoff, s.cfg.queueSort()),
 		random: rand.New(rand.NewPCG(s.cfg.Seed, 0)),
 	}
+	l.queue.tell(&s.cfg.Events)
+	return l
 }
 
 func (l *loop) run() {
@@ -250,6 +252,10 @@ func (l *loop) refused(p *queuedPod, by []string, now time.Time) {
 
 func (l *loop) wake(e *Event) {
 	now := time.Now()
+	if l.queue.entered != nil {
+		l.queue.cause = e.label()
+		defer func() { l.queue.cause = causeForced }()
+	}
 	l.queue.wake(e.Kind, func(p *queuedPod) bool {
 		helps := l.helps(p, e)
 		if helps && p.eviction.busy() {

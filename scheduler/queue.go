@@ -21,6 +21,50 @@ type queue struct {
 	// interested are the unschedulable pods by the kinds of events that may help them.
 	interested map[eventKinds]map[*queuedPod]struct{}
 	seq        uint64
+	// entered and blamed are told what Events.Enqueued and Events.Unschedulable are; nil when nobody asks.
+	entered func(p *queuedPod, part, cause string)
+	blamed  func(p *queuedPod, plugin string, by int)
+	// cause is why pods are moved now.
+	cause string
+}
+
+// Causes that are no events of the cluster, under kube-scheduler's names.
+const (
+	causePodAdded     = "UnscheduledPodAdd"
+	causePodUpdated   = "TargetPodUpdate"
+	causeUngated      = "TargetPodUpdatePodSchedulingGatesEliminated"
+	causeFailed       = "ScheduleAttemptFailure"
+	causeBackoffEnded = "BackoffComplete"
+	causePopped       = "PopFromBackoffQ"
+	causeForced       = "ForceActivate"
+	causeTimeout      = "UnschedulableTimeout"
+)
+
+// because makes f the doing of a cause.
+func (q *queue) because(cause string, f func()) {
+	q.cause = cause
+	f()
+	q.cause = causeForced
+}
+
+func (q *queue) tellEntered(p *queuedPod, part string) {
+	if q.entered != nil {
+		q.entered(p, part, q.cause)
+	}
+}
+
+// blame counts a waiting pod for the plugins that keep it from a node, and no longer for those that did before.
+func (q *queue) blame(p *queuedPod, plugins []string) {
+	if q.blamed == nil {
+		return
+	}
+	for _, name := range p.blames {
+		q.blamed(p, name, -1)
+	}
+	for _, name := range plugins {
+		q.blamed(p, name, 1)
+	}
+	p.blames = plugins
 }
 
 // longestWait is how long a pod stays unschedulable before it is tried again whatever happened, lest a
@@ -55,6 +99,8 @@ type queuedPod struct {
 	eviction *eviction
 	// gatedBy is the plugin that keeps the pod out of the queue.
 	gatedBy string
+	// blames are the plugins for which the pod is counted; see queue.blame.
+	blames []string
 	// entered is when the pod was active for the first time, began when the attempt under way began, and
 	// choosing how long it took to choose a node, where someone wants to know.
 	entered, began time.Time
@@ -66,7 +112,7 @@ type queuedPod struct {
 
 func newQueue(initial, longest time.Duration, sort QueueSortPlugin) *queue {
 	q := &queue{initial: initial, longest: longest, pods: map[string]*queuedPod{},
-		unschedulable: map[string]*queuedPod{}, gated: map[string]*queuedPod{}, interested: map[eventKinds]map[*queuedPod]struct{}{}}
+		cause: causeForced, unschedulable: map[string]*queuedPod{}, gated: map[string]*queuedPod{}, interested: map[eventKinds]map[*queuedPod]struct{}{}}
 	q.active.less = func(a, b *queuedPod) bool {
 		if sort.Less(&a.QueuedPod, &b.QueuedPod) {
 			return true
@@ -83,6 +129,15 @@ func newQueue(initial, longest time.Duration, sort QueueSortPlugin) *queue {
 // leaves the unschedulable part. GatedBy names the plugin, if any, that keeps it out of the queue.
 func (q *queue) set(info *PodInfo, gatedBy string, retry bool, now time.Time) {
 	p, ok := q.pods[info.Key]
+	switch {
+	case !ok:
+		q.cause = causePodAdded
+	case p.where == inGated:
+		q.cause = causeUngated
+	default:
+		q.cause = causePodUpdated
+	}
+	defer func() { q.cause = causeForced }()
 	if !ok {
 		p = &queuedPod{QueuedPod: QueuedPod{Since: info.Pod.CreationTimestamp.Time}, seq: q.next()}
 		if p.Since.IsZero() {
@@ -102,7 +157,7 @@ func (q *queue) set(info *PodInfo, gatedBy string, retry bool, now time.Time) {
 	case p.where == inActive:
 		q.take(p) // its priority may be another
 		p.Pod = info
-		q.activate(p)
+		q.pushActive(p)
 	default:
 		p.Pod = info
 		if retry && p.where == inUnschedulable {
@@ -115,6 +170,8 @@ func (q *queue) set(info *PodInfo, gatedBy string, retry bool, now time.Time) {
 func (q *queue) gate(p *queuedPod, by string) {
 	p.where, p.gatedBy = inGated, by
 	q.gates++
+	q.blame(p, []string{by})
+	q.tellEntered(p, "unschedulable")
 	if by != NameSchedulingGates {
 		q.gated[p.Pod.Key] = p
 	}
@@ -129,6 +186,7 @@ func (q *queue) next() uint64 {
 func (q *queue) remove(key string) {
 	if p, ok := q.pods[key]; ok {
 		q.take(p)
+		q.blame(p, nil)
 		delete(q.pods, key)
 	}
 }
@@ -164,6 +222,11 @@ func (q *queue) enter(p *queuedPod, now time.Time) {
 
 func (q *queue) activate(p *queuedPod) {
 	q.take(p)
+	q.pushActive(p)
+	q.tellEntered(p, "active")
+}
+
+func (q *queue) pushActive(p *queuedPod) {
 	p.where = inActive
 	heap.Push(&q.active, p)
 }
@@ -176,11 +239,14 @@ func (q *queue) pop(now time.Time) *queuedPod {
 	if q.active.Len() > 0 {
 		p := heap.Pop(&q.active).(*queuedPod)
 		p.where = nowhere
+		q.blame(p, nil)
 		return p
 	}
 	for _, p := range q.backoff.pods {
 		if !p.failed {
 			q.take(p)
+			q.because(causePopped, func() { q.tellEntered(p, "active") })
+			q.blame(p, nil)
 			return p
 		}
 	}
@@ -190,7 +256,7 @@ func (q *queue) pop(now time.Time) *queuedPod {
 // tick activates the pods whose time has come.
 func (q *queue) tick(now time.Time) {
 	for q.backoff.Len() > 0 && !q.backoff.pods[0].until.After(now) {
-		q.activate(q.backoff.pods[0])
+		q.because(causeBackoffEnded, func() { q.activate(q.backoff.pods[0]) })
 	}
 }
 
@@ -198,7 +264,7 @@ func (q *queue) tick(now time.Time) {
 func (q *queue) flush(now time.Time) {
 	for _, p := range q.unschedulable {
 		if now.Sub(p.lastTry) >= longestWait {
-			q.wakeUp(p, now)
+			q.because(causeTimeout, func() { q.wakeUp(p, now) })
 		}
 	}
 }
@@ -224,14 +290,22 @@ func (q *queue) refused(p *queuedPod, by []string, interest eventKinds, noNodes 
 		q.interested[p.interest] = of
 	}
 	of[p] = struct{}{}
+	q.blame(p, by)
+	q.because(causeFailed, func() { q.tellEntered(p, "unschedulable") })
 }
 
 // errored puts back a pod whose attempt ended with an error: it is tried again after its back-off.
 func (q *queue) errored(p *queuedPod, now time.Time) {
 	q.retried(p, now)
 	p.refusedBy, p.noNodes, p.failed = nil, false, true
+	q.blame(p, nil)
+	q.because(causeFailed, func() { q.backOff(p) })
+}
+
+func (q *queue) backOff(p *queuedPod) {
 	p.where = inBackoff
 	heap.Push(&q.backoff, p)
+	q.tellEntered(p, "backoff")
 }
 
 func (q *queue) retried(p *queuedPod, now time.Time) {
@@ -286,8 +360,7 @@ func (q *queue) wake(kind EventKind, helps func(*queuedPod) bool, now time.Time)
 func (q *queue) wakeUp(p *queuedPod, now time.Time) {
 	q.take(p)
 	if p.until.After(now) && !p.pending {
-		p.where = inBackoff
-		heap.Push(&q.backoff, p)
+		q.backOff(p)
 		return
 	}
 	q.activate(p)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // scratch is the memory that one placement needs and the next can use again.
@@ -52,12 +53,17 @@ type run struct {
 	only         []string
 	restricted   bool
 	restrictedBy []string
+	// preScored is the time that PreScore took, where somebody wants to know.
+	preScored time.Duration
 }
 
 func (r *run) place() (Assignment, error) {
 	fit := &FitError{Pod: r.Pod.Pod, NumAllNodes: r.Snapshot.nodes.n}
 	var err error
-	if fit.PreFilter, err = r.admit(); err != nil {
+	began := r.Handle.begin()
+	fit.PreFilter, err = r.admit()
+	r.Handle.ran("PreFilter", r.Pod, codeOf(fit.PreFilter, err), began)
+	if err != nil {
 		return Assignment{}, err
 	} else if fit.PreFilter != nil {
 		return Assignment{}, fit
@@ -67,7 +73,10 @@ func (r *run) place() (Assignment, error) {
 	} else if n != nil {
 		return Assignment{Node: n.Node.Name, EvaluatedNodes: 1, FeasibleNodes: 1}, nil
 	}
-	if err := r.filter(fit); err != nil {
+	began = r.Handle.begin()
+	err = r.filter(fit)
+	r.Handle.ran("Filter", r.Pod, codeOf(nil, err), began)
+	if err != nil {
 		return Assignment{}, err
 	}
 	a := Assignment{EvaluatedNodes: len(r.feasible) + len(r.refusals), FeasibleNodes: len(r.feasible)}
@@ -79,7 +88,7 @@ func (r *run) place() (Assignment, error) {
 		a.Node = r.feasible[0].Node.Name
 		return a, nil
 	}
-	if err := r.score(); err != nil {
+	if err := r.scoreInTime(); err != nil {
 		return Assignment{}, err
 	}
 	best := r.best()
@@ -332,13 +341,29 @@ func (r *run) score() error {
 	return nil
 }
 
+// scoreInTime is score, and tells how long it took. The plugins' PreScore and Score run in turn, and are told of as
+// if they had not.
+func (r *run) scoreInTime() error {
+	began := r.Handle.begin()
+	err := r.score()
+	if !began.IsZero() {
+		r.Handle.took("PreScore", r.Pod, codeOf(nil, err), r.preScored)
+		r.Handle.took("Score", r.Pod, codeOf(nil, err), time.Since(began)-r.preScored)
+	}
+	return err
+}
+
 // scoreWith adds a plugin's weighted scores to the totals, unless the plugin has no preference.
 func (r *run) scoreWith(s *scorer) (scored bool, _ error) {
 	r.at = s.name
 	var state any
 	if s.pre != nil {
 		r.point = "PreScore"
+		began := r.Handle.begin()
 		st, skip, err := s.pre.PreScore(&r.Cycle, r.feasible)
+		if !began.IsZero() {
+			r.preScored += time.Since(began)
+		}
 		if err != nil {
 			return false, &PluginError{Plugin: s.name, Point: r.point, Err: err}
 		}
@@ -398,6 +423,17 @@ func grown(s []int64, n int) []int64 {
 
 // postFilter asks what would make room for a pod that fits nowhere, and adds the answer to the error.
 func (r *run) postFilter(fit *FitError) PostFilterResult {
+	began := r.Handle.begin()
+	out := r.askForRoom(fit)
+	status := Unschedulable
+	if out.Nominate != "" {
+		status = 0
+	}
+	r.Handle.ran("PostFilter", r.Pod, status, began)
+	return out
+}
+
+func (r *run) askForRoom(fit *FitError) PostFilterResult {
 	r.point, r.run = "PostFilter", r
 	defer func() { r.run = nil }()
 	var reasons []string

@@ -17,8 +17,27 @@ type Events struct {
 	Placed func(took time.Duration)
 	// PreemptionAttempted is told of each search for pods to preempt, also of one that finds none.
 	PreemptionAttempted func()
-	// Preempting is told how many pods have to go for one pod, once that is decided.
+	// Preempting is told how many pods have to go for one pod, or for one pod group, once that is decided.
 	Preempting func(victims int)
+	// Enqueued is told of each pod that comes into a part of the queue: active, backoff or unschedulable, which
+	// includes the gated ones. Cause is what has moved it, under kube-scheduler's name.
+	Enqueued func(part, cause string)
+	// Unschedulable is told of each waiting pod that a plugin begins (1) or ceases (-1) to keep from a node.
+	Unschedulable func(plugin, schedulerName string, change int)
+	// Ran is told how long the plugins of an extension point took for one pod.
+	Ran func(ExtensionPoint)
+}
+
+// ExtensionPoint is one run of an extension point's plugins for a pod. Of a point that looks at nodes it is the time
+// for all of them, without what was remembered of earlier pods.
+type ExtensionPoint struct {
+	// Name is PreFilter, Filter, PostFilter, PodGroupPostFilter, PreScore, Score, Reserve or Permit.
+	Name string
+	// SchedulerName is the pod's, and so the key of the profile.
+	SchedulerName string
+	// Status is "Success", or the name of a Code.
+	Status string
+	Took   time.Duration
 }
 
 // AttemptResult is how an attempt to schedule a pod ended.
@@ -134,4 +153,61 @@ func (h *Handle) preemptionAttempted() {
 	if h != nil && h.s.cfg.Events.PreemptionAttempted != nil {
 		h.s.cfg.Events.PreemptionAttempted()
 	}
+}
+
+// tell makes a queue tell of what happens in it.
+func (q *queue) tell(e *Events) {
+	if f := e.Enqueued; f != nil {
+		q.entered = func(_ *queuedPod, part, cause string) { f(part, cause) }
+	}
+	if f := e.Unschedulable; f != nil {
+		q.blamed = func(p *queuedPod, plugin string, by int) { f(plugin, p.Pod.Pod.Spec.SchedulerName, by) }
+	}
+}
+
+// forgetBlames takes back what Unschedulable was told, when the scheduler ends.
+func (q *queue) forgetBlames() {
+	for _, p := range q.pods {
+		q.blame(p, nil)
+	}
+}
+
+// begin returns the time when somebody wants to know how long plugins take.
+func (h *Handle) begin() (began time.Time) {
+	if h != nil && h.s.cfg.Events.Ran != nil {
+		began = time.Now()
+	}
+	return began
+}
+
+// ran tells of plugins that began to run then; nobody is told without a time.
+func (h *Handle) ran(point string, p *PodInfo, status Code, began time.Time) {
+	if !began.IsZero() {
+		h.took(point, p, status, time.Since(began))
+	}
+}
+
+func (h *Handle) took(point string, p *PodInfo, status Code, took time.Duration) {
+	h.s.cfg.Events.Ran(ExtensionPoint{Name: point, SchedulerName: p.Pod.Spec.SchedulerName, Status: status.String(), Took: took})
+}
+
+// codeOf is what an extension point came to.
+func codeOf(verdict *Verdict, err error) Code {
+	switch {
+	case err != nil:
+		return Error
+	case verdict != nil:
+		return verdict.Status.Code
+	}
+	return 0
+}
+
+func (e *cycleEnd) code(c *bindingCycle) Code {
+	switch {
+	case e != nil:
+		return e.status.Code
+	case len(c.waits) > 0:
+		return Wait
+	}
+	return 0
 }

@@ -15,6 +15,9 @@ type counters struct {
 	algorithm            prometheus.Histogram
 	podAttempts, victims prometheus.Histogram
 	preemptions          prometheus.Counter
+	incoming             *prometheus.CounterVec
+	unschedulable        *prometheus.GaugeVec
+	points               *prometheus.HistogramVec
 }
 
 func newCounters() counters {
@@ -31,6 +34,12 @@ func newCounters() counters {
 			"Time from when a pod was first ready to be scheduled until it was bound, by the attempts that it took.", 0.01, 20), []string{"attempts"}),
 		preemptions: prometheus.NewCounter(prometheus.CounterOpts{Name: prefix + "preemption_attempts_total",
 			Help: "Searches for pods to preempt."}),
+		incoming: prometheus.NewCounterVec(prometheus.CounterOpts{Name: prefix + "queue_incoming_pods_total",
+			Help: "Pods that came into a part of the queue, by what moved them."}, []string{"queue", "event"}),
+		unschedulable: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: prefix + "unschedulable_pods",
+			Help: "Pods that wait, by the plugins that keep them from a node; a pod counts for each of these."}, []string{"plugin", "profile"}),
+		points: prometheus.NewHistogramVec(histogram("framework_extension_point_duration_seconds",
+			"Time that the plugins of an extension point took for a pod.", 0.0001, 12), []string{"extension_point", "status", "profile"}),
 		victims: prometheus.NewHistogram(histogram("preemption_victims", "Pods that had to go for one pod.", 1, 7)),
 	}
 }
@@ -41,7 +50,7 @@ func histogram(name, help string, first float64, buckets int) prometheus.Histogr
 }
 
 func (c *counters) all() []prometheus.Collector {
-	return []prometheus.Collector{c.attempts, c.attemptTime, c.algorithm, c.podAttempts, c.sli, c.preemptions, c.victims}
+	return []prometheus.Collector{c.attempts, c.attemptTime, c.algorithm, c.podAttempts, c.sli, c.preemptions, c.victims, c.incoming, c.unschedulable, c.points}
 }
 
 // gauge is a figure of the moment for each value of a label.

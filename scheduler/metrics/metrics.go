@@ -62,6 +62,14 @@ func (m *Metrics) Events() scheduler.Events {
 
 		PreemptionAttempted: func() { m.preemptions.Inc() },
 		Preempting:          func(victims int) { m.victims.Observe(float64(victims)) },
+
+		Enqueued: func(part, cause string) { m.incoming.WithLabelValues(part, cause).Inc() },
+		Unschedulable: func(plugin, schedulerName string, change int) {
+			m.unschedulable.WithLabelValues(plugin, schedulerName).Add(float64(change))
+		},
+		Ran: func(p scheduler.ExtensionPoint) {
+			m.points.WithLabelValues(p.Name, p.Status, p.SchedulerName).Observe(p.Took.Seconds())
+		},
 	}
 }
 

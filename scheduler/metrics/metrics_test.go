@@ -160,6 +160,8 @@ func TestMetrics(t *testing.T) {
 	c.addNode("node-1", "4")
 	c.wait("a node", map[string]float64{"cache_size type=nodes": 1})
 
+	const point, ok = "framework_extension_point_duration_seconds extension_point=", " profile=default-scheduler status=Success"
+	const noRoom, gate = "unschedulable_pods plugin=NodeResourcesFit profile=default-scheduler", "unschedulable_pods plugin=SchedulingGates profile=default-scheduler"
 	const scheduled, unschedulable, failed = "profile=default-scheduler result=scheduled", "profile=default-scheduler result=unschedulable", "profile=default-scheduler result=error"
 	c.addPod("a", "1", nil)
 	c.addPod("b", "1", nil)
@@ -167,20 +169,25 @@ func TestMetrics(t *testing.T) {
 		"schedule_attempts_total " + scheduled: 2, "scheduling_attempt_duration_seconds " + scheduled: 2,
 		"scheduling_algorithm_duration_seconds": 2, "pod_scheduling_attempts": 2, "pod_scheduling_sli_duration_seconds attempts=1": 2,
 		"cache_size type=pods": 2, "cache_size type=assumed_pods": 0, "goroutines operation=binding": 0, "preemption_attempts_total": 0,
+		"queue_incoming_pods_total event=UnscheduledPodAdd queue=active": 2,
+		point + "PreFilter" + ok: 2, point + "Filter" + ok: 2, point + "Reserve" + ok: 2, point + "Permit" + ok: 2,
 	})
 
 	c.addPod("huge", "64", nil)
 	c.wait("refused", map[string]float64{
 		"schedule_attempts_total " + unschedulable: 1, "scheduling_attempt_duration_seconds " + unschedulable: 1,
 		"pending_pods queue=unschedulable": 1, "scheduling_algorithm_duration_seconds": 3, "preemption_attempts_total": 1, "preemption_victims": 0,
+		noRoom: 1, "queue_incoming_pods_total event=ScheduleAttemptFailure queue=unschedulable": 1,
+		point + "PostFilter profile=default-scheduler status=Unschedulable": 1,
 	})
 
 	c.addPod("gated", "1", func(s *corev1.PodSpec) { s.SchedulingGates = []corev1.PodSchedulingGate{{Name: "example.com/wait"}} })
-	c.wait("gated", map[string]float64{"pending_pods queue=gated": 1, "schedule_attempts_total " + scheduled: 2, "schedule_attempts_total " + unschedulable: 1})
+	c.wait("gated", map[string]float64{gate: 1, "queue_incoming_pods_total event=UnscheduledPodAdd queue=unschedulable": 1, "pending_pods queue=gated": 1, "schedule_attempts_total " + scheduled: 2, "schedule_attempts_total " + unschedulable: 1})
 
 	c.addPod("unlucky", "1", nil)
 	c.wait("not bound", map[string]float64{
 		"schedule_attempts_total " + failed: 1, "scheduling_attempt_duration_seconds " + failed: 1,
+		"queue_incoming_pods_total event=ScheduleAttemptFailure queue=backoff": 1,
 		"pending_pods queue=backoff": 1, "cache_size type=assumed_pods": 0, "scheduling_algorithm_duration_seconds": 4,
 	})
 	c.deletePods("unlucky", "huge")
@@ -203,6 +210,7 @@ func TestMetrics(t *testing.T) {
 
 	c.deletePods("boss", "gated")
 	c.wait("empty", map[string]float64{
+		noRoom: 0, gate: 0,
 		"pending_pods queue=active": 0, "pending_pods queue=backoff": 0, "pending_pods queue=unschedulable": 0, "pending_pods queue=gated": 0,
 		"cache_size type=nodes": 1, "cache_size type=pods": 0, "cache_size type=assumed_pods": 0, "goroutines operation=binding": 0,
 	})

@@ -63,6 +63,13 @@ func TestSameMetrics(t *testing.T) {
 	kubemetrics.BackoffPods().Set(1)
 	kubemetrics.UnschedulablePods().Set(1)
 	kubemetrics.GatedPods().Set(1)
+	kubemetrics.SchedulerQueueIncomingPods.WithLabelValues("active", "UnscheduledPodAdd").Inc()
+	kubemetrics.UnschedulableReason("NodePorts", "default-scheduler").Inc()
+	points := []string{kubemetrics.PreFilter, kubemetrics.Filter, kubemetrics.PostFilter, kubemetrics.PodGroupPostFilter,
+		kubemetrics.PreScore, kubemetrics.Score, kubemetrics.Reserve, kubemetrics.Permit}
+	for _, p := range points {
+		kubemetrics.FrameworkExtensionPointDuration.WithLabelValues(p, "Success", "default-scheduler").Observe(1)
+	}
 
 	reg := prometheus.NewRegistry()
 	m, err := metrics.Open(metrics.Config{Registerer: reg})
@@ -75,6 +82,11 @@ func TestSameMetrics(t *testing.T) {
 		for _, n := range []int{1, 14, 15, 16} {
 			ev.Attempted(scheduler.Attempt{SchedulerName: scheduler.DefaultSchedulerName, Result: r, Number: n, Took: time.Second, Queued: time.Second})
 		}
+	}
+	ev.Enqueued("active", "UnscheduledPodAdd")
+	ev.Unschedulable("NodePorts", scheduler.DefaultSchedulerName, 1)
+	for _, p := range points {
+		ev.Ran(scheduler.ExtensionPoint{Name: p, Status: "Success", SchedulerName: scheduler.DefaultSchedulerName, Took: time.Second})
 	}
 	s, err := scheduler.New(scheduler.Config{Client: apitest.Open(t).Admin(), Events: ev})
 	if err != nil {
