@@ -50,6 +50,7 @@ test-kubernetes: setup-test
 test-clients: setup-test kubectl
 	go build -o bin/ ./examples/cluster
 	cd internal/clients && GOFLAGS= go vet ./... && GOFLAGS= go test -p 1 -timeout 20m ./... -args -bin $(CURDIR)/bin
+	cd internal/clients/helm && GOFLAGS= go vet ./... && GOFLAGS= go test -timeout 20m ./... -args -bin $(CURDIR)/bin
 
 ## test-etcd: the etcd API against a real etcd, with the official client, etcdctl and a real kube-apiserver
 test-etcd: setup-test
