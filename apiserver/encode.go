@@ -2,7 +2,6 @@ package apiserver
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 
@@ -199,35 +198,8 @@ func withoutType(b []byte, jsonType string) []byte {
 	return bytes.TrimPrefix(rest, []byte(","))
 }
 
-// encodeListProto writes a list from its items' messages: in all lists of the API, field 1 is the
-// metadata and field 2 the items. It is made in one piece, envelope and all: a list may be many megabytes.
-func encodeListProto(head listHead, items []found, as *resource) ([]byte, error) {
-	meta, err := head.ListMeta.Marshal()
-	if err != nil {
-		return nil, err
-	}
-	size, parts := messageSize(len(meta)), make([]encoded, len(items))
-	for i := range items {
-		if parts[i], err = items[i].encodeProto(as); err != nil {
-			return nil, err
-		}
-		size += messageSize(parts[i].size())
-	}
-	outer := newEnvelope(head.TypeMeta)
-	buf := outer.begin(make([]byte, 0, outer.size(size)), size)
-	buf = appendMessage(buf, 1, meta)
-	for i := range parts {
-		buf = binary.AppendUvarint(append(buf, 2<<3|2), uint64(parts[i].size()))
-		buf = parts[i].append(buf)
-	}
-	return outer.end(buf), nil
-}
-
-// encodeList returns a list in the given media type; the items are shown as the resource.
+// encodeList returns a list in JSON or YAML; the items are shown as the resource.
 func encodeList(media string, head listHead, items []found, as *resource) ([]byte, error) {
-	if media == mediaProto {
-		return encodeListProto(head, items, as)
-	}
 	b, err := encodeListJSON(head, items, as)
 	if err != nil || media == mediaJSON {
 		return b, err

@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
@@ -36,14 +37,18 @@ func TestListAsProtobuf(t *testing.T) {
 			items = append(items, found{obj: &m})
 		}
 		head := listHead{metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMapList"}, want.ListMeta}
-		b, err := encodeListProto(head, items, maps)
+		list, err := newProtoList(head, items, maps)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if cap(b)-len(b) > 10 {
-			t.Errorf("size %d: %d bytes were reserved for %d", size, cap(b), len(b))
+		var b bytes.Buffer
+		if err := list.writeTo(&b); err != nil {
+			t.Fatal(err)
 		}
-		got, _, err := serializer.Decode(b, nil, nil)
+		if b.Len() != list.size() {
+			t.Errorf("size %d: %d bytes were told for %d", size, list.size(), b.Len())
+		}
+		got, _, err := serializer.Decode(b.Bytes(), nil, nil)
 		if err != nil {
 			t.Fatalf("size %d: %v", size, err)
 		}

@@ -87,6 +87,15 @@ func (c *call) listed(l *listed) error {
 			l.items[i] = found{obj: f.partial(obj)}
 		}
 	}
+	if f.media == mediaProto {
+		list, err := newProtoList(head, l.items, as)
+		if err != nil {
+			return err
+		}
+		defer c.beginAnswer(mediaProto)()
+		c.send(http.StatusOK, list.size(), list.writeTo)
+		return nil
+	}
 	b, err := encodeList(f.media, head, l.items, as)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -73,10 +74,8 @@ func (c *call) stream(ctx context.Context, f *frames, w *watcher) {
 			return
 		}
 		_ = rc.SetWriteDeadline(time.Now().Add(watchWriteTimeout)) // not all writers have deadlines
-		for i := range changes {
-			if err := f.change(&changes[i]); err != nil {
-				return
-			}
+		if err := f.burst(changes, w); err != nil {
+			return
 		}
 		if err := rc.Flush(); err != nil {
 			return
@@ -85,11 +84,58 @@ func (c *call) stream(ctx context.Context, f *frames, w *watcher) {
 	}
 }
 
+// maxBurst bounds what is sent at once, in bytes.
+const maxBurst = 64 << 10
+
+// watchBuffers are for what watches are about to send. Those that wait hold none.
+var watchBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// burst writes changes, and those that have come meanwhile: each write is a frame, a record of TLS and a system call,
+// which cost more than the changes in it do.
+func (f *frames) burst(changes []change, w *watcher) error {
+	kept := watchBuffers.Get().(*[]byte)
+	f.buf = (*kept)[:0]
+	defer func() {
+		*kept, f.buf = f.buf, nil
+		if cap(*kept) <= 2*maxBurst {
+			watchBuffers.Put(kept)
+		}
+	}()
+	for len(changes) > 0 {
+		for i := range changes {
+			if err := f.change(&changes[i]); err != nil {
+				return err
+			}
+			if len(f.buf) >= maxBurst {
+				if err := f.flush(); err != nil {
+					return err
+				}
+			}
+		}
+		if changes = nil; f.sent < maxBurst {
+			changes = w.ready()
+		}
+	}
+	err := f.flush()
+	f.sent = 0
+	return err
+}
+
+// flush writes what was gathered.
+func (f *frames) flush() error {
+	f.sent += len(f.buf)
+	_, err := f.call.w.Write(f.buf)
+	f.buf = f.buf[:0]
+	return err
+}
+
 // frames writes the events of a watch in the format that the client asked for.
 type frames struct {
 	call  *call
 	table tableOptions
-	buf   []byte
+	// buf are events that are not written yet, sent is how many bytes of the burst are.
+	buf  []byte
+	sent int
 }
 
 func (f *frames) contentType() string {
@@ -99,7 +145,7 @@ func (f *frames) contentType() string {
 	return f.call.format.media + streamParam
 }
 
-// change writes one change.
+// change adds one change.
 func (f *frames) change(ch *change) error {
 	c := f.call
 	if c.format.as == "" {
@@ -117,7 +163,7 @@ func (f *frames) change(ch *change) error {
 	return f.event(ch.typ, out)
 }
 
-// found writes a change of a stored object, as it is.
+// found adds a change of a stored object, as it is.
 func (f *frames) found(ch *change) error {
 	as := f.call.rq.served()
 	if f.call.format.media != mediaProto {
@@ -139,10 +185,13 @@ func (f *frames) send(ev watch.Event) error {
 	if status, ok := ev.Object.(*metav1.Status); ok {
 		status.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
 	}
-	return f.event(ev.Type, ev.Object)
+	if err := f.event(ev.Type, ev.Object); err != nil {
+		return err
+	}
+	return f.flush()
 }
 
-// event writes an event with an object that is encoded for it.
+// event adds an event with an object that is encoded for it.
 func (f *frames) event(typ watch.EventType, obj runtime.Object) error {
 	if f.call.format.media == mediaProto {
 		b, err := marshalProto(obj)
@@ -159,39 +208,32 @@ func (f *frames) event(typ watch.EventType, obj runtime.Object) error {
 }
 
 func (f *frames) writeJSON(typ watch.EventType, object []byte) error {
-	f.buf = append(f.buf[:0], `{"type":"`...)
+	at := len(f.buf)
+	f.buf = append(f.buf, `{"type":"`...)
 	f.buf = append(f.buf, typ...)
 	f.buf = append(f.buf, `","object":`...)
 	f.buf = append(f.buf, object...)
 	f.buf = append(f.buf, "}\n"...)
-	if f.call.format.media == mediaYAML {
-		return f.writeYAML()
+	if f.call.format.media != mediaYAML {
+		return nil
 	}
-	_, err := f.call.w.Write(f.buf)
+	b, err := yaml.JSONToYAML(f.buf[at:])
+	f.buf = append(append(f.buf[:at], "---\n"...), b...)
 	return err
 }
 
-func (f *frames) writeYAML() error {
-	b, err := yaml.JSONToYAML(f.buf)
-	if err != nil {
-		return err
-	}
-	_, err = f.call.w.Write(append([]byte("---\n"), b...))
-	return err
-}
-
-// writeProto writes a metav1.WatchEvent after its length: field 1 is the type, field 2 a RawExtension, whose field 1
+// writeProto adds a metav1.WatchEvent after its length: field 1 is the type, field 2 a RawExtension, whose field 1
 // is the object in its envelope.
 func (f *frames) writeProto(typ watch.EventType, e envelope, m *encoded) error {
 	size := m.size()
 	object := e.size(size)
-	b := append(f.buf[:0], 0, 0, 0, 0)
+	at := len(f.buf)
+	b := append(f.buf, 0, 0, 0, 0)
 	b = appendMessage(b, 1, []byte(typ))
 	b = binary.AppendUvarint(append(b, 2<<3|2), uint64(messageSize(object)))
 	b = binary.AppendUvarint(append(b, 1<<3|2), uint64(object))
 	b = e.end(m.append(e.begin(b, size)))
-	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
+	binary.BigEndian.PutUint32(b[at:], uint32(len(b)-at-4))
 	f.buf = b
-	_, err := f.call.w.Write(b)
-	return err
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"io"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -18,30 +19,41 @@ import (
 
 // write sends a whole answer.
 func (c *call) write(code int, media string, body []byte) {
-	c.started = true
-	rc := http.NewResponseController(c.w)
-	_ = rc.SetWriteDeadline(time.Now().Add(c.server.cfg.Limits.RequestTimeout)) // not all connections have deadlines
-	defer func() { _ = rc.SetWriteDeadline(time.Time{}) }()
-	h := c.w.Header()
-	h.Set("Content-Type", media)
-	h.Set("Cache-Control", "no-cache, private")
+	defer c.beginAnswer(media)()
 	if media == mediaJSON || strings.HasPrefix(media, mediaJSON+";") {
 		body = c.pretty(body)
 	}
-	if compressible(c.r, len(body)) {
+	c.send(code, len(body), func(w io.Writer) error { _, err := w.Write(body); return err })
+}
+
+// beginAnswer sets what all answers have. They must be sent in time; the caller calls done when it is.
+func (c *call) beginAnswer(media string) (done func()) {
+	c.started = true
+	rc := http.NewResponseController(c.w)
+	_ = rc.SetWriteDeadline(time.Now().Add(c.server.cfg.Limits.RequestTimeout)) // not all connections have deadlines
+	h := c.w.Header()
+	h.Set("Content-Type", media)
+	h.Set("Cache-Control", "no-cache, private")
+	return func() { _ = rc.SetWriteDeadline(time.Time{}) }
+}
+
+// send sends a body of a size, compressed if that pays. An error means that the client went away.
+func (c *call) send(code, size int, body func(io.Writer) error) {
+	h := c.w.Header()
+	if compressible(c.r, size) {
 		h.Set("Content-Encoding", "gzip")
 		h.Add("Vary", "Accept-Encoding")
 		c.w.WriteHeader(code)
 		z := gzipWriters.Get().(*gzip.Writer)
 		defer gzipWriters.Put(z)
 		z.Reset(c.w)
-		_, _ = z.Write(body) // an error means that the client went away
+		_ = body(z)
 		_ = z.Close()
 		return
 	}
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Content-Length", strconv.Itoa(size))
 	c.w.WriteHeader(code)
-	_, _ = c.w.Write(body) // an error means that the client went away
+	_ = body(c.w)
 }
 
 // pretty ends JSON in a new line, and indents it for people: when asked to, and for tools that show

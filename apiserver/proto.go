@@ -3,8 +3,10 @@ package apiserver
 import (
 	"bytes"
 	"encoding/binary"
+	"io"
 	"math/bits"
 	"strconv"
+	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -150,4 +152,57 @@ func (e *encoded) append(buf []byte) []byte {
 		return append(buf, e.made...)
 	}
 	return e.stored.append(buf)
+}
+
+// protoList is a list in protobuf: in all lists of the API, field 1 is the metadata and field 2 the items. It is put
+// together from its items' messages while it is sent: a list may be many megabytes.
+type protoList struct {
+	envelope envelope
+	meta     []byte
+	items    []encoded
+	message  int // its size
+}
+
+func newProtoList(head listHead, items []found, as *resource) (*protoList, error) {
+	meta, err := head.ListMeta.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	l := &protoList{envelope: newEnvelope(head.TypeMeta), meta: meta, items: make([]encoded, len(items)), message: messageSize(len(meta))}
+	for i := range items {
+		if l.items[i], err = items[i].encodeProto(as); err != nil {
+			return nil, err
+		}
+		l.message += messageSize(l.items[i].size())
+	}
+	return l, nil
+}
+
+func (l *protoList) size() int { return l.envelope.size(l.message) }
+
+// listPiece is how much of a list is sent at once, in bytes.
+const listPiece = 128 << 10
+
+var listPieces = sync.Pool{New: func() any { return new([]byte) }}
+
+func (l *protoList) writeTo(w io.Writer) error {
+	kept := listPieces.Get().(*[]byte)
+	defer listPieces.Put(kept)
+	buf := appendMessage(l.envelope.begin((*kept)[:0], l.message), 1, l.meta)
+	for i := range l.items {
+		size := l.items[i].size()
+		if len(buf) > 0 && len(buf)+size > listPiece {
+			if _, err := w.Write(buf); err != nil {
+				return err
+			}
+			buf = buf[:0]
+		}
+		buf = binary.AppendUvarint(append(buf, 2<<3|2), uint64(size))
+		buf = l.items[i].append(buf)
+	}
+	_, err := w.Write(l.envelope.end(buf))
+	if cap(buf) <= 2*listPiece {
+		*kept = buf
+	}
+	return err
 }

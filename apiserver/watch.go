@@ -30,6 +30,8 @@ type watcher struct {
 	bookmarks bool
 	// sent is the revision that the client knows of.
 	sent int64
+	// failed ends the watch.
+	failed error
 }
 
 // watch begins a watch. The caller closes it.
@@ -104,6 +106,9 @@ func (w *watcher) next(ctx context.Context) ([]change, error) {
 		return out, nil
 	}
 	for {
+		if w.failed != nil {
+			return nil, w.failed
+		}
 		batch, err := w.wait(ctx)
 		switch {
 		case err == nil:
@@ -124,6 +129,25 @@ func (w *watcher) next(ctx context.Context) ([]change, error) {
 			return nil, err
 		}
 	}
+}
+
+// ready returns further changes if there are some already. An error shows again with next.
+func (w *watcher) ready() []change {
+	for range 16 { // changes that the watch does not show
+		batch, ok, err := w.src.TryNext()
+		if !ok || err != nil {
+			return nil
+		}
+		out, err := w.changes(batch)
+		if err != nil {
+			w.failed = err
+			return nil
+		}
+		if len(out) > 0 {
+			return out
+		}
+	}
+	return nil
 }
 
 // wait waits for the next batch, with bookmarks until the next one is due.
