@@ -62,6 +62,10 @@ func (s *Server) deleteOnce(ctx context.Context, rq *request, cur found, opts *m
 	if err != nil {
 		return false, deletion{}, err
 	}
+	if rq.goesAtOnce(cur.obj, opts) {
+		done, f, err := s.remove(ctx, rq, cur, cur.obj, also)
+		return done, deletion{f, true}, err
+	}
 	obj := cur.obj.DeepCopyObject().(client.Object)
 	if rq.onDelete != nil {
 		if also, err = rq.onDelete(ctx, obj); err != nil {
@@ -80,6 +84,12 @@ func (s *Server) deleteOnce(ctx context.Context, rq *request, cur found, opts *m
 		return done, deletion{f, false}, err
 	}
 	return true, deletion{cur, false}, nil
+}
+
+// goesAtOnce tells of an object that is removed just as it is. Most are.
+func (rq *request) goesAtOnce(obj client.Object, opts *metav1.DeleteOptions) bool {
+	return rq.onDelete == nil && opts.PropagationPolicy == nil && orphanDependents(opts) == nil && len(obj.GetFinalizers()) == 0 &&
+		rq.res.grace(obj, opts) == 0 && (rq.res.Held == nil || !rq.res.Held(obj))
 }
 
 func (rq *request) deletePreconditions(obj client.Object, p *metav1.Preconditions) error {

@@ -84,6 +84,15 @@ func (e *FitError) Reasons() []Reason {
 // String returns the count and the text, as in "3 Insufficient cpu".
 func (r Reason) String() string { return strconv.Itoa(r.Count) + " " + r.Text }
 
+// count adds the refusal of one node without its name.
+func (e *FitError) count(s *Status) {
+	if i := len(e.counted) - 1; i >= 0 && e.counted[i].status == s {
+		e.counted[i].nodes++
+		return
+	}
+	e.counted = append(e.counted, countedRefusal{nodeRefusal{status: s}, 1})
+}
+
 // Error returns a sentence such as "0/5 nodes are available: 3 Insufficient cpu.", and what the PostFilter
 // plugins said. The reasons are sorted as text, so that "10 ..." comes before "2 ...", as kube-scheduler
 // sorts them.

@@ -187,7 +187,7 @@ func (p *preemption) search(nodes []int32, enough int, failed *FitError) error {
 			if status.Code == Error {
 				return status.cause()
 			}
-			failed.Nodes = append(failed.Nodes, Verdict{Node: n.name, Status: status})
+			failed.count(status)
 			continue
 		}
 		if len(c.victims) == 0 {
