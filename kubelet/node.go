@@ -70,7 +70,7 @@ func nodeLabels(name string, m machine, extra map[string]string) map[string]stri
 // and foreign conditions are kept.
 func nodeStatus(old *corev1.NodeStatus, in nodeInput, now time.Time) corev1.NodeStatus {
 	st := *old.DeepCopy()
-	st.Capacity, st.Allocatable = in.Capacity, in.Allocatable
+	st.Capacity, st.Allocatable = withForeign(in.Capacity, old.Capacity), withForeign(in.Allocatable, old.Capacity)
 	st.Addresses = nil
 	for _, ip := range in.IPs {
 		st.Addresses = append(st.Addresses, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: ip.String()})
@@ -88,6 +88,18 @@ func nodeStatus(old *corev1.NodeStatus, in nodeInput, now time.Time) corev1.Node
 		setCondition(&st, c, now)
 	}
 	return st
+}
+
+// withForeign adds to the node's own resources the extended ones that others wrote into its capacity: administrators
+// advertise devices so (https://kubernetes.io/docs/tasks/administer-cluster/extended-resource-node/).
+func withForeign(own, capacity corev1.ResourceList) corev1.ResourceList {
+	out := own.DeepCopy()
+	for name, q := range capacity {
+		if _, known := own[name]; !known && strings.Contains(string(name), "/") {
+			out[name] = q.DeepCopy()
+		}
+	}
+	return out
 }
 
 // nodeInput is what a node's status is made from.

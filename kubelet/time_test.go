@@ -14,6 +14,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/internal/apitest"
@@ -193,6 +194,44 @@ func TestTakenForLost(t *testing.T) {
 			time.Sleep(11 * time.Second)
 			if got := ready(); got != corev1.ConditionTrue {
 				t.Errorf("Ready is %s after the next heartbeat", got)
+			}
+		})
+	})
+}
+
+// TestExtendedResource: what an administrator writes into the node's capacity stays there and is offered to pods, until it is
+// taken away.
+func TestExtendedResource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, m, ctx := apitest.Open(t).Admin(), newMemory(), context.Background()
+		nodes := client.For[*corev1.Node](c)
+		const dongle = corev1.ResourceName("example.com/dongle")
+		patch := func(change string) {
+			t.Helper()
+			if _, err := nodes.Patch(ctx, "", "node-a", types.JSONPatchType, []byte(change), "status"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		offered := func() (capacity, allocatable int64, own bool) {
+			t.Helper()
+			node, err := nodes.Get(ctx, "", "node-a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			capacityOf, allocatableOf := node.Status.Capacity[dongle], node.Status.Allocatable[dongle]
+			return capacityOf.Value(), allocatableOf.Value(), !node.Status.Allocatable.Cpu().IsZero()
+		}
+		runMemoryOn(t, c, m, func() {
+			time.Sleep(time.Minute)
+			patch(`[{"op": "add", "path": "/status/capacity/example.com~1dongle", "value": "4"}]`)
+			time.Sleep(10 * time.Minute) // past the next full report
+			if capacity, allocatable, own := offered(); capacity != 4 || allocatable != 4 || !own {
+				t.Errorf("offered: %d of %d", allocatable, capacity)
+			}
+			patch(`[{"op": "remove", "path": "/status/capacity/example.com~1dongle"}]`)
+			time.Sleep(time.Minute)
+			if capacity, allocatable, own := offered(); capacity != 0 || allocatable != 0 || !own {
+				t.Errorf("offered after it was taken away: %d of %d", allocatable, capacity)
 			}
 		})
 	})
