@@ -96,7 +96,10 @@ func (s *Server) collect(ctx context.Context, sel *selector, revision int64, sta
 		}
 		res, err := s.store.Range(ctx, rng)
 		if err != nil {
-			return nil, listError(err, revision, continued)
+			if continued && errors.Is(err, store.ErrCompacted) {
+				return nil, expiredContinue(sel, start)
+			}
+			return nil, listError(err, revision)
 		}
 		out.revision = res.Revision
 		rng.Revision = res.Revision
@@ -131,14 +134,29 @@ func (l *listed) more(sel *selector, key string, left int) error {
 	return err
 }
 
-func listError(err error, revision int64, continued bool) error {
+func listError(err error, revision int64) error {
 	if errors.Is(err, store.ErrFutureRevision) {
 		return tooLargeVersion(revision, 0)
 	}
-	if continued && errors.Is(err, store.ErrCompacted) {
-		return apierrors.NewResourceExpired("The provided continue parameter is too old to display a consistent list result. You must start a new list without the continue parameter.")
-	}
 	return storeError(err, revision)
+}
+
+// anyRevision in a continue token means that the list goes on at the newest revision.
+const anyRevision = -1
+
+// expiredContinue tells that the snapshot of a list is gone, and brings a token by which the list can go on from the
+// same place all the same, over what is there now.
+func expiredContinue(sel *selector, start string) error {
+	token, err := tokenAt(sel, anyRevision, start)
+	if err != nil {
+		return err
+	}
+	expired := apierrors.NewResourceExpired("The provided continue parameter is too old to display a consistent list result. " +
+		"You can start a new list without the continue parameter, or use the continue token in this response to retrieve " +
+		"the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that " +
+		"were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.")
+	expired.ErrStatus.Continue = token
+	return expired
 }
 
 // continueToken is the token's content; Kubernetes has the same.
@@ -150,8 +168,13 @@ type continueToken struct {
 
 const continueVersion = "meta.k8s.io/v1"
 
+// encodeContinue returns the token of a list that goes on after the key last.
 func encodeContinue(sel *selector, revision int64, last string) (string, error) {
-	b, err := json.Marshal(continueToken{continueVersion, revision, strings.TrimPrefix(last, sel.res.prefix) + "\x00"})
+	return tokenAt(sel, revision, last+"\x00")
+}
+
+func tokenAt(sel *selector, revision int64, key string) (string, error) {
+	b, err := json.Marshal(continueToken{continueVersion, revision, strings.TrimPrefix(key, sel.res.prefix)})
 	return base64.RawURLEncoding.EncodeToString(b), err
 }
 
@@ -167,10 +190,10 @@ func decodeContinue(token string, sel *selector) (int64, string, error) {
 		return 0, "", badRequest("invalid continue token: continue key is not valid: %v", err)
 	case t.APIVersion != continueVersion:
 		return 0, "", badRequest("invalid continue token: continue key is not valid: server does not recognize this encoded version %q", t.APIVersion)
-	case t.ResourceVersion <= 0 || t.StartKey == "":
+	case t.ResourceVersion == 0 || t.StartKey == "":
 		return 0, "", badRequest("invalid continue token: continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
 	case key < sel.key || sel.end == "" || key >= sel.end:
 		return 0, "", badRequest("invalid continue token: continue key is not valid: it belongs to another list")
 	}
-	return t.ResourceVersion, key, nil
+	return max(t.ResourceVersion, 0), key, nil
 }
