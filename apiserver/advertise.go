@@ -1,5 +1,7 @@
 package apiserver
 
+//lint:file-ignore SA1019 Endpoints are deprecated, and kept for clients that still read them
+
 import (
 	"context"
 	"fmt"
@@ -23,15 +25,16 @@ const (
 )
 
 var (
-	servicesResource = corev1.SchemeGroupVersion.WithResource("services")
-	slicesResource   = discoveryv1.SchemeGroupVersion.WithResource("endpointslices")
+	servicesResource  = corev1.SchemeGroupVersion.WithResource("services")
+	endpointsResource = corev1.SchemeGroupVersion.WithResource("endpoints")
+	slicesResource    = discoveryv1.SchemeGroupVersion.WithResource("endpointslices")
 )
 
 // ServiceIP is the cluster address of the Service "kubernetes", the first of the service range. The
 // server's certificate should be good for it.
 func (s *Server) ServiceIP() string { return s.cfg.ServiceCIDR.Addr().Next().String() }
 
-// advertise makes and keeps the Service "kubernetes" and its EndpointSlice.
+// advertise makes and keeps the Service "kubernetes" and its endpoints, in the older form, too.
 func (s *Server) advertise(ctx context.Context) error {
 	if !s.cfg.Advertise.IsValid() {
 		return nil
@@ -42,7 +45,8 @@ func (s *Server) advertise(ctx context.Context) error {
 		fix func(stored client.Object)
 	}{
 		{client.Ref{GroupVersionResource: servicesResource}, s.apiServiceObject(), s.fixService},
-		{client.Ref{GroupVersionResource: slicesResource}, s.apiEndpoints(), s.fixEndpoints},
+		{client.Ref{GroupVersionResource: endpointsResource}, s.apiEndpoints(), s.fixEndpoints},
+		{client.Ref{GroupVersionResource: slicesResource}, s.apiSlice(), s.fixSlice},
 	} {
 		if s.table.byResource[o.ref.GroupVersionResource] == nil {
 			continue
@@ -57,6 +61,20 @@ func (s *Server) advertise(ctx context.Context) error {
 
 // keep makes an object, or sets right the one that is there.
 func (s *Server) keep(ctx context.Context, ref client.Ref, obj client.Object, fix func(client.Object)) error {
+	err := s.systemUpdate(ctx, ref, fix)
+	if !apierrors.IsNotFound(err) {
+		return err
+	}
+	create := ref
+	create.Name = ""
+	if _, err = s.systemCreate(ctx, create, obj); apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return err
+}
+
+// systemUpdate sets an object right.
+func (s *Server) systemUpdate(ctx context.Context, ref client.Ref, fix func(client.Object)) error {
 	rq, err := s.begin(ctx, systemUser, verbUpdate, ref)
 	if err != nil {
 		return err
@@ -66,14 +84,6 @@ func (s *Server) keep(ctx context.Context, ref client.Ref, obj client.Object, fi
 		fix(c)
 		return c, nil
 	})
-	if !apierrors.IsNotFound(err) {
-		return err
-	}
-	create := ref
-	create.Name = ""
-	if _, err = s.systemCreate(ctx, create, obj); apierrors.IsAlreadyExists(err) {
-		return nil
-	}
 	return err
 }
 
@@ -104,7 +114,27 @@ func (s *Server) fixService(obj client.Object) {
 	}
 }
 
-func (s *Server) apiEndpoints() *discoveryv1.EndpointSlice {
+// apiEndpoints says in its labels that nobody shall make slices from it: there is one.
+func (s *Server) apiEndpoints() *corev1.Endpoints {
+	e := &corev1.Endpoints{ObjectMeta: metav1.ObjectMeta{
+		Namespace: metav1.NamespaceDefault, Name: apiService, Labels: map[string]string{discoveryv1.LabelSkipMirror: "true"},
+	}}
+	s.fixEndpoints(e)
+	return e
+}
+
+func (s *Server) fixEndpoints(obj client.Object) {
+	e, ok := obj.(*corev1.Endpoints)
+	if !ok {
+		return
+	}
+	e.Subsets = []corev1.EndpointSubset{{
+		Addresses: []corev1.EndpointAddress{{IP: s.cfg.Advertise.Addr().String()}},
+		Ports:     []corev1.EndpointPort{{Name: apiPortName, Port: int32(s.cfg.Advertise.Port()), Protocol: corev1.ProtocolTCP}},
+	}}
+}
+
+func (s *Server) apiSlice() *discoveryv1.EndpointSlice {
 	e := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: metav1.NamespaceDefault, Name: apiService, Labels: map[string]string{discoveryv1.LabelServiceName: apiService},
@@ -114,11 +144,11 @@ func (s *Server) apiEndpoints() *discoveryv1.EndpointSlice {
 	if s.cfg.Advertise.Addr().Is6() {
 		e.AddressType = discoveryv1.AddressTypeIPv6
 	}
-	s.fixEndpoints(e)
+	s.fixSlice(e)
 	return e
 }
 
-func (s *Server) fixEndpoints(obj client.Object) {
+func (s *Server) fixSlice(obj client.Object) {
 	e, ok := obj.(*discoveryv1.EndpointSlice)
 	if !ok {
 		return

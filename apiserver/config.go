@@ -43,7 +43,7 @@ type Config struct {
 	// NodePorts is the range that node ports come from, 30000-32767 by default.
 	NodePorts PortRange
 	// Advertise is the address at which pods and nodes reach the server. With it, the server
-	// keeps the Service "kubernetes" and its EndpointSlice; the zero value keeps none. Loopback
+	// keeps the Service "kubernetes", its Endpoints and its EndpointSlice; the zero value keeps none. Loopback
 	// and link-local addresses are none that endpoints may have.
 	Advertise netip.AddrPort
 

@@ -74,6 +74,9 @@ func (s *Server) bootstrap(ctx context.Context) error {
 	if err := s.ensurePriorityClasses(ctx); err != nil {
 		return fmt.Errorf("apiserver: making the system's priority classes: %w", err)
 	}
+	if err := s.ensureServiceCIDR(ctx); err != nil {
+		return err
+	}
 	return s.advertise(ctx)
 }
 
