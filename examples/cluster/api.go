@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -76,15 +77,25 @@ func (c *cluster) reachable(addr net.Addr) string {
 	return addr.String()
 }
 
+// advertised is the address at which pods find a listener, or none: loopback is another one to each pod.
+func (c *cluster) advertised(addr net.Addr) netip.AddrPort {
+	at, err := netip.ParseAddrPort(c.reachable(addr))
+	if err != nil || at.Addr().IsLoopback() || at.Addr().IsLinkLocalUnicast() {
+		return netip.AddrPort{}
+	}
+	return at
+}
+
 func (c *cluster) openStore() (*store.Store, func() error, error) {
+	cfg := store.Config{HistoryAge: c.history}
 	if c.dir == "" {
-		st, err := store.Open(store.Config{})
+		st, err := store.Open(cfg)
 		if err != nil {
 			return nil, nil, err
 		}
 		return st, st.Close, nil
 	}
-	node, err := raft.Open(raft.Config{Dir: filepath.Join(c.home, "store"), Logger: c.log})
+	node, err := raft.Open(raft.Config{Dir: filepath.Join(c.home, "store"), Store: cfg, Logger: c.log})
 	if errors.Is(err, store.ErrLocked) {
 		return nil, nil, fmt.Errorf("-dir: another program works in %s: stop it, or choose another directory: %w", c.dir, err)
 	}
@@ -119,7 +130,7 @@ func (c *cluster) serveEtcd(ctx context.Context, wg *sync.WaitGroup, st *store.S
 // serveAPI starts the API server and waits until it is ready.
 func (c *cluster) serveAPI(ctx context.Context, wg *sync.WaitGroup, st *store.Store, ln net.Listener) error {
 	cfg := apiserver.Config{Store: st, Kinds: kinds.All(), ServiceCIDR: c.services, Logger: c.log,
-		RequireServiceAccounts: c.has(controllers)}
+		RequireServiceAccounts: c.has(controllers), Advertise: c.advertised(ln.Addr())}
 	if !c.has(controllers) {
 		// Nobody takes the taint from nodes that are ready, nor the finalizer from volumes that nothing uses.
 		cfg.DisableAdmission = []string{"TaintNodesByCondition", "StorageObjectInUseProtection"}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 )
@@ -43,6 +44,7 @@ type options struct {
 	runtime, node           string
 	services, pods          netip.Prefix
 	mirrors                 map[string]string
+	history                 time.Duration
 	demo, verbose           bool
 	// left are components that were left out because this process may not run them.
 	left string
@@ -65,6 +67,7 @@ func parse(args []string, usage io.Writer) (*options, error) {
 	fs.StringVar(&o.node, "node-name", "", "name of this node (default: the host's name)")
 	services := fs.String("service-cidr", defaultServices, "addresses of services")
 	pods := fs.String("pod-cidr", "", "addresses of pods (default 10.244.0.0/16; with -runtime process 127.64.0.0/16)")
+	fs.DurationVar(&o.history, "history", 5*time.Minute, "how long what was can be read, by lists that go on and watches that come back; 0: as long\nas there is room")
 	fs.Func("registry-mirror", "`host=URL`: ask URL in place of the registry host (repeatable)", o.addMirror)
 	fs.BoolVar(&o.demo, "demo", true, "deploy three web servers and a service")
 	fs.BoolVar(&o.verbose, "v", false, "log what the components do")
@@ -134,6 +137,9 @@ func (o *options) check(explicit map[string]bool) error {
 	}
 	if o.authorization != byComponents && o.authorization != byRBAC {
 		return fmt.Errorf("-authorization: there is no %q; choose components or rbac", o.authorization)
+	}
+	if o.history < 0 {
+		return fmt.Errorf("-history %s is negative", o.history)
 	}
 	if _, _, err := net.SplitHostPort(o.listen); err != nil {
 		return fmt.Errorf("-listen: %w; want address:port, as in 127.0.0.1:6443", err)

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestMistakes: each wrong flag is named, with what to do.
@@ -20,6 +21,7 @@ func TestMistakes(t *testing.T) {
 		"-service-cidr 10.0.0.0/16 -pod-cidr 10.0.0.0/24": "overlap: choose others",
 		"-registry-mirror a":                              "want host=URL",
 		"-registry-mirror a=ftp://b":                      "want host=URL",
+		"-history -1s":                                    "-history",
 		"-etcd 127.0.0.1":                                 "-etcd",
 		"-etcd 0.0.0.0:2379":                              "choose a loopback address",
 		"-etcd 127.0.0.1:2379 -components scheduler -kubeconfig k": "not among -components",
@@ -38,7 +40,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !o.demo || !o.has(apiServer) || o.pods.String() != "127.64.0.0/16" || o.listen != "127.0.0.1:6443" {
+	if !o.demo || !o.has(apiServer) || o.pods.String() != "127.64.0.0/16" || o.listen != "127.0.0.1:6443" || o.history != 5*time.Minute {
 		t.Errorf("defaults: %+v", o)
 	}
 	if o, err = parse(strings.Fields("-components scheduler -kubeconfig k"), io.Discard); err != nil || o.demo {
