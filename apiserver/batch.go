@@ -16,7 +16,7 @@ var _ client.Batcher = (*inProcess)(nil)
 func (c *inProcess) Batch(ctx context.Context, series [][]client.Write) []error {
 	errs := make([]error, len(series))
 	rest := make([]int, len(series)) // where in each series to go on
-	b := &batch{pending: map[string]*pendingChange{}}
+	b := newBatch()
 	for i, writes := range series {
 		rest[i], errs[i] = c.prepare(ctx, b, i, writes)
 	}
@@ -97,6 +97,8 @@ type batch struct {
 	next    batchPart
 	pending map[string]*pendingChange
 }
+
+func newBatch() *batch { return &batch{pending: map[string]*pendingChange{}} }
 
 // batchPart names the write that a transaction is for.
 type batchPart struct{ series, step int }

@@ -260,3 +260,28 @@ func TestBatchOfNothing(t *testing.T) {
 		t.Error(errs)
 	}
 }
+
+// TestEvictionIsTold: a pod that goes at once says first why it goes, for those who watch; both are one commit.
+func TestEvictionIsTold(t *testing.T) {
+	var commits int
+	s := apitest.Open(t, func(cfg *apiserver.Config) { cfg.Store = &countingStore{Store: cfg.Store, txns: &commits} })
+	c, ctx := s.Admin(), t.Context()
+	pods := client.For[*corev1.Pod](c)
+	made, err := pods.Create(ctx, testPod("p"))
+	fatal(t, err)
+	w, err := pods.Watch(ctx, "default", metav1.ListOptions{ResourceVersion: made.ResourceVersion})
+	fatal(t, err)
+	defer w.Stop()
+	before := commits
+	fatal(t, evictNow(t, c, "p"))
+	if commits != before+1 {
+		t.Errorf("%d commits", commits-before)
+	}
+	for _, want := range []watch.EventType{watch.Modified, watch.Deleted} {
+		ev := <-w.ResultChan()
+		p := ev.Object.(*corev1.Pod)
+		if conditions := p.Status.Conditions; ev.Type != want || len(conditions) != 1 || conditions[0].Type != corev1.DisruptionTarget {
+			t.Errorf("%s: %+v", ev.Type, conditions)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -76,6 +77,9 @@ func (s *Server) deleteOnce(ctx context.Context, rq *request, cur found, opts *m
 	changed := setDeletionFinalizers(obj, opts)
 	held := len(obj.GetFinalizers()) > 0 || rq.res.Held != nil && rq.res.Held(obj)
 	if !held && grace == 0 {
+		if rq.onDelete != nil && !rq.dryRun && rq.batch == nil {
+			return s.removeChanged(ctx, rq, cur, obj, opts, also)
+		}
 		done, f, err := s.remove(ctx, rq, cur, obj, also)
 		return done, deletion{f, true}, err
 	}
@@ -84,6 +88,40 @@ func (s *Server) deleteOnce(ctx context.Context, rq *request, cur found, opts *m
 		return done, deletion{f, false}, err
 	}
 	return true, deletion{cur, false}, nil
+}
+
+// removeChanged stores what onDelete has made of an object before it removes it, so that watches tell of it.
+func (s *Server) removeChanged(ctx context.Context, rq *request, cur found, obj client.Object, opts *metav1.DeleteOptions, also settled) (bool, deletion, error) {
+	both := *rq
+	both.batch = newBatch()
+	if _, _, err := s.swap(ctx, &both, obj, cur, also); err != nil {
+		return false, deletion{}, err
+	}
+	if len(both.batch.txns) == 0 { // it is as before
+		done, f, err := s.remove(ctx, rq, cur, obj, also)
+		return done, deletion{f, true}, err
+	}
+	changed, err := s.read(ctx, &both)
+	if err != nil {
+		return false, deletion{}, err
+	}
+	if _, _, err := s.remove(ctx, &both, changed, obj, settled{}); err != nil {
+		return false, deletion{}, err
+	}
+	out := s.store.Txns(ctx, both.batch.txns)
+	switch stored, removed := out[0], out[1]; {
+	case stored.Err != nil || removed.Err != nil:
+		return false, deletion{}, storeError(cmp.Or(stored.Err, removed.Err), 0)
+	case !stored.Succeeded:
+		return false, deletion{}, nil
+	case !removed.Succeeded:
+		// Somebody has come in between, and what goes along with the deletion is settled.
+		plain, any := *rq, *opts
+		plain.onDelete, any.Preconditions = nil, &metav1.Preconditions{UID: new(obj.GetUID())}
+		d, err := s.delete(ctx, &plain, &any)
+		return true, d, err
+	}
+	return true, deletion{found{obj: obj}, true}, nil
 }
 
 // goesAtOnce tells of an object that is removed just as it is. Most are.
