@@ -95,6 +95,8 @@ func benchGets(b *testing.B, get func(ctx context.Context, namespace, name strin
 
 func BenchmarkPatch(b *testing.B) {
 	pods := benchPods(b, 1000)
+	used := processorTime()
+	defer func() { reportProcessor(b, used) }()
 	for i := 0; b.Loop(); i++ {
 		patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"n":"%d"}}}`, i)
 		if _, err := pods.Patch(b.Context(), "default", fmt.Sprintf("pod-%06d", i%1000), types.MergePatchType, patch, ""); err != nil {

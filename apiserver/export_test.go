@@ -1,6 +1,9 @@
 package apiserver
 
 import (
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/store"
 )
@@ -42,4 +45,16 @@ func (c Coder) Proto(state, at *store.Entry) (message []byte, stored bool, err e
 func (c Coder) Labels(value []byte) (lookup func(label string) (string, bool), ok bool) {
 	l, ok := labelsIn(value)
 	return l.Lookup, ok
+}
+
+// Patch patches an object by the part that the patch is about, if short, and by way of its whole JSON.
+func (c Coder) Patch(obj client.Object, pt types.PatchType, patch []byte, fieldValidation string) (short bool, part, whole runtime.Object, err error) {
+	p, err := newPatcher(pt, patch)
+	if err != nil {
+		return false, nil, nil, err
+	}
+	part, short = patchedPart(p, obj)
+	rq := &request{res: c.r, warn: noWarnings}
+	whole, err = (&Server{}).patchedWhole(rq, p, obj, fieldValidation)
+	return short, part, whole, err
 }

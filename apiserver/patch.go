@@ -34,12 +34,12 @@ func (s *Server) patch(ctx context.Context, rq *request, pt types.PatchType, pat
 	if pt == types.ApplyYAMLPatchType {
 		return s.apply(ctx, rq, patch, opts)
 	}
-	apply, err := newPatcher(pt, patch)
+	p, err := newPatcher(pt, patch)
 	if err != nil {
 		return found{}, false, err
 	}
 	f, err = s.update(ctx, rq, func(old client.Object) (runtime.Object, error) {
-		body, err := s.patched(rq, apply, old, opts.FieldValidation)
+		body, err := s.patched(rq, p, old, opts.FieldValidation)
 		if err != nil {
 			return nil, err
 		}
@@ -60,25 +60,34 @@ func (rq *request) samePatched(body runtime.Object) error {
 	return rq.sameNamespace(obj)
 }
 
-// patcher applies a patch to the JSON of an object; sample is of the object's Go type.
-type patcher func(doc []byte, sample runtime.Object) ([]byte, error)
+// patcher is a patch that was read.
+type patcher struct {
+	// apply applies it to the JSON of an object; sample is of the object's Go type.
+	apply func(doc []byte, sample runtime.Object) ([]byte, error)
+	// fields is the patch itself, if it has the form of an object.
+	fields map[string]any
+}
 
-func newPatcher(pt types.PatchType, patch []byte) (patcher, error) {
+func newPatcher(pt types.PatchType, patch []byte) (*patcher, error) {
 	switch pt {
 	case types.JSONPatchType:
 		return newJSONPatcher(patch)
 	case types.MergePatchType:
-		if err := jsonDocument(patch); err != nil {
+		fields, err := jsonDocument(patch)
+		if err != nil {
 			return nil, err
 		}
-		return func(doc []byte, _ runtime.Object) ([]byte, error) { return jsonpatch.MergePatch(doc, patch) }, nil
+		apply := func(doc []byte, _ runtime.Object) ([]byte, error) { return jsonpatch.MergePatch(doc, patch) }
+		return &patcher{apply, fields}, nil
 	case types.StrategicMergePatchType:
-		if err := jsonDocument(patch); err != nil {
+		fields, err := jsonDocument(patch)
+		if err != nil {
 			return nil, err
 		}
-		return func(doc []byte, sample runtime.Object) ([]byte, error) {
+		apply := func(doc []byte, sample runtime.Object) ([]byte, error) {
 			return strategicpatch.StrategicMergePatch(doc, patch, sample)
-		}, nil
+		}
+		return &patcher{apply, fields}, nil
 	}
 	return nil, unsupportedPatch()
 }
@@ -90,16 +99,16 @@ func unsupportedPatch() error {
 	}}
 }
 
-// jsonDocument checks that a patch is a JSON object.
-func jsonDocument(patch []byte) error {
+// jsonDocument reads a patch that is a JSON object.
+func jsonDocument(patch []byte) (map[string]any, error) {
 	var doc map[string]any
 	if err := json.Unmarshal(patch, &doc); err != nil || doc == nil {
-		return badRequest("invalid JSON patch")
+		return nil, badRequest("invalid JSON patch")
 	}
-	return nil
+	return doc, nil
 }
 
-func newJSONPatcher(patch []byte) (patcher, error) {
+func newJSONPatcher(patch []byte) (*patcher, error) {
 	ops, err := jsonpatch.DecodePatch(patch)
 	if err != nil {
 		return nil, badRequest("error decoding patch: %v", err)
@@ -108,18 +117,18 @@ func newJSONPatcher(patch []byte) (patcher, error) {
 		return nil, apierrors.NewRequestEntityTooLargeError(
 			fmt.Sprintf("The allowed maximum operations in a JSON patch is %d, got %d", maxJSONPatchOps, len(ops)))
 	}
-	return func(doc []byte, _ runtime.Object) ([]byte, error) {
+	return &patcher{apply: func(doc []byte, _ runtime.Object) ([]byte, error) {
 		out, err := ops.Apply(doc)
 		if err != nil {
 			return nil, apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "", rqNone, "", err.Error(), 0, false)
 		}
 		return out, nil
-	}, nil
+	}}, nil
 }
 
 // contained applies a patch, and makes an error of a panic: the patch libraries have some, for patches
 // such as a "replace" without a value.
-func contained(apply patcher, doc []byte, sample runtime.Object) (out []byte, err error) {
+func contained(apply func([]byte, runtime.Object) ([]byte, error), doc []byte, sample runtime.Object) (out []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = badRequest("the patch can't be applied: it is malformed (%v)", p)
@@ -129,7 +138,21 @@ func contained(apply patcher, doc []byte, sample runtime.Object) (out []byte, er
 }
 
 // patched returns the object that the patch makes of what the request names.
-func (s *Server) patched(rq *request, apply patcher, old client.Object, fieldValidation string) (runtime.Object, error) {
+func (s *Server) patched(rq *request, p *patcher, old client.Object, fieldValidation string) (runtime.Object, error) {
+	if rq.isWhole() {
+		before, err := rq.served().shown(old)
+		if err != nil {
+			return nil, err
+		}
+		if after, ok := patchedPart(p, before); ok {
+			return after, nil
+		}
+	}
+	return s.patchedWhole(rq, p, old, fieldValidation)
+}
+
+// patchedWhole is patched by way of the object's whole JSON.
+func (s *Server) patchedWhole(rq *request, p *patcher, old client.Object, fieldValidation string) (runtime.Object, error) {
 	before, err := s.view(rq, old)
 	if err != nil {
 		return nil, err
@@ -138,7 +161,7 @@ func (s *Server) patched(rq *request, apply patcher, old client.Object, fieldVal
 	if err != nil {
 		return nil, apierrors.NewInternalError(err)
 	}
-	after, err := contained(apply, doc, before)
+	after, err := contained(p.apply, doc, before)
 	switch {
 	case errors.Is(err, mergepatch.ErrBadJSONDoc), errors.Is(err, mergepatch.ErrBadPatchFormatForPrimitiveList),
 		errors.Is(err, mergepatch.ErrBadPatchFormatForRetainKeys), errors.Is(err, mergepatch.ErrBadPatchFormatForSetElementOrderList),

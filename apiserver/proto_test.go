@@ -2,6 +2,7 @@ package apiserver_test
 
 import (
 	"bytes"
+	"fmt"
 	"reflect"
 	"testing"
 
@@ -29,7 +30,8 @@ func randomObject(sample client.Object, seed int64) client.Object {
 		func(q *resource.Quantity, c randfill.Continue) {
 			*q = *resource.NewMilliQuantity(int64(c.Intn(9999)), resource.DecimalSI)
 		},
-		func(v *runtime.RawExtension, c randfill.Continue) { v.Raw = []byte(c.String(8)) },
+		func(v *runtime.RawExtension, c randfill.Continue) { v.Raw = fmt.Appendf(nil, `{"a":%d}`, c.Intn(3)) },
+		func(f *metav1.FieldsV1, c randfill.Continue) { f.SetRawString(`{"f:a":{}}`) },
 		func(v *intstr.IntOrString, c randfill.Continue) { *v = intstr.FromInt32(int32(c.Intn(99))) },
 	).Fill(obj)
 	obj.SetResourceVersion("")
