@@ -31,6 +31,7 @@ func (s *Server) builtinAdmission() []AdmissionPlugin {
 		{Name: "LimitRanger", Admit: limitDefaults, Validate: limitBounds},
 		{Name: "ServiceAccount", Admit: s.serviceAccount},
 		{Name: "TaintNodesByCondition", Admit: taintNewNodes},
+		s.builtinPodSecurity(),
 		{Name: "Priority", Admit: s.priority, Validate: s.keepPriorityClasses},
 		{Name: "DefaultTolerationSeconds", Admit: defaultTolerations},
 		{Name: "DefaultStorageClass", Admit: defaultStorageClass},

@@ -1,0 +1,2 @@
+// Package podsecurity compares the admission plugin PodSecurity with Kubernetes' own.
+package podsecurity
