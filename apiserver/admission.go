@@ -48,6 +48,7 @@ type AdmissionRequest struct {
 	// Warn sends the client a warning.
 	Warn func(text string)
 
+	verb   string
 	guards []guard
 	writes []store.Op
 }
@@ -111,7 +112,7 @@ func (s *Server) validateAdmission(ctx context.Context, rq *request, r *Admissio
 
 // complete fills in what all admission requests have.
 func (s *Server) complete(ctx context.Context, rq *request, r *AdmissionRequest) {
-	r.User, r.Ref, r.Kind, r.DryRun, r.Warn = rq.user, rq.ref, &rq.res.Kind, rq.dryRun, rq.warn
+	r.User, r.Ref, r.Kind, r.DryRun, r.Warn, r.verb = rq.user, rq.ref, &rq.res.Kind, rq.dryRun, rq.warn, rq.verb
 	r.Lookup = func(ref client.Ref) (client.Object, bool, error) { return s.lookupRef(ctx, ref) }
 	r.List = func(ref client.Ref) ([]client.Object, error) { return s.listRef(ctx, ref) }
 	r.Authorize = func(a Attributes) (bool, error) {

@@ -44,6 +44,7 @@ func (s *Server) builtinAdmission() []AdmissionPlugin {
 		{Name: "CertificateSubjectRestriction", Validate: certificateSubject},
 		{Name: "PodCertificateSigning", Validate: podCertificateSigning},
 		{Name: "DefaultIngressClass", Admit: defaultIngressClass},
+		{Name: "DeviceClaims", Validate: deviceClaims},
 		{Name: "NodeDeclaredFeatureValidator", Validate: nodeDeclaresFeatures},
 		{Name: "PodResizeValidator", Validate: podResize},
 		{Name: resourceQuotaName, Validate: s.resourceQuota},

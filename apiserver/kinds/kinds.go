@@ -20,6 +20,7 @@ import (
 	"github.com/inboard/inboard/apiserver/kinds/node"
 	"github.com/inboard/inboard/apiserver/kinds/policy"
 	"github.com/inboard/inboard/apiserver/kinds/rbac"
+	"github.com/inboard/inboard/apiserver/kinds/resource"
 	"github.com/inboard/inboard/apiserver/kinds/scheduling"
 	"github.com/inboard/inboard/apiserver/kinds/storage"
 )
@@ -42,6 +43,7 @@ func All() []apiserver.Kind {
 		node.Kinds(),
 		policy.Kinds(),
 		rbac.Kinds(),
+		resource.Kinds(),
 		scheduling.Kinds(),
 		storage.Kinds(),
 	)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
@@ -129,6 +130,7 @@ func (c *comparison) one(t *testing.T) {
 		c.kind.Default(ours)
 	}
 	c.theirs.setDefaults(other)
+	sameMoment(ours, other)
 	if d := firstDifference(ours, other); d != "" {
 		c.found.add(c.kind.Kind, "default "+where(d), d)
 		return
@@ -356,4 +358,23 @@ func (c *comparison) sample(t *testing.T) client.Object {
 		t.Fatalf("%s: %v", c.kind.Kind, err)
 	}
 	return obj
+}
+
+// sameMoment makes taints that are new begin at the same moment: both sides note their own.
+func sameMoment(ours, other client.Object) {
+	begin := func(a, b *resourcev1.DeviceTaint) {
+		if a.TimeAdded != nil && b.TimeAdded != nil && a.TimeAdded.Sub(b.TimeAdded.Time).Abs() < time.Minute {
+			a.TimeAdded = b.TimeAdded
+		}
+	}
+	switch a := ours.(type) {
+	case *resourcev1.DeviceTaintRule:
+		begin(&a.Spec.Taint, &other.(*resourcev1.DeviceTaintRule).Spec.Taint)
+	case *resourcev1.ResourceSlice:
+		for i := range a.Spec.Devices {
+			for j := range a.Spec.Devices[i].Taints {
+				begin(&a.Spec.Devices[i].Taints[j], &other.(*resourcev1.ResourceSlice).Spec.Devices[i].Taints[j])
+			}
+		}
+	}
 }

@@ -36,6 +36,7 @@ var texts = []string{
 	"OnDelete", "OrderedReady", "Parallel", "NonIndexed", "Indexed", "FailJob", "FailIndex", "Count", "Failed", "TerminatingOrFailed", "Forbid",
 	"*/5 * * * *", "@hourly", "TZ=UTC 0 * * * *", "Etc/UTC", "Europe/Berlin", "0-1,3", "0", "Complete", "SuccessCriteriaMet", "FailureTarget", "True",
 	"client auth", "server auth", "Approved", "Denied", "Issued", "example.com/mine", "kubernetes.io/legacy-unknown", "Reason",
+	"All", "ExactCount", "one", "any/big", "any", "gpu.example.com/numa", "1.2.3", "gpu-0", "n1/a",
 }
 
 var numbers = []int64{-1, 0, 1, 2, 5, 30, 80, 443, 600, 8080, 30080, 65535, 65536, 99999, 0o777, 0o1000, 1 << 31, 3600}

@@ -1,10 +1,15 @@
 package kinds
 
 import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/registry/rest"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	_ "k8s.io/kubernetes/pkg/apis/apps/install" // registers the conversions and defaults
 	_ "k8s.io/kubernetes/pkg/apis/autoscaling/install"
 	_ "k8s.io/kubernetes/pkg/apis/batch/install"
@@ -18,6 +23,7 @@ import (
 	_ "k8s.io/kubernetes/pkg/apis/node/install"
 	_ "k8s.io/kubernetes/pkg/apis/policy/install"
 	_ "k8s.io/kubernetes/pkg/apis/rbac/install"
+	_ "k8s.io/kubernetes/pkg/apis/resource/install"
 	_ "k8s.io/kubernetes/pkg/apis/scheduling/install"
 	_ "k8s.io/kubernetes/pkg/apis/storage/install"
 	"k8s.io/kubernetes/pkg/registry/apps/controllerrevision"
@@ -61,6 +67,11 @@ import (
 	"k8s.io/kubernetes/pkg/registry/rbac/clusterrolebinding"
 	"k8s.io/kubernetes/pkg/registry/rbac/role"
 	"k8s.io/kubernetes/pkg/registry/rbac/rolebinding"
+	"k8s.io/kubernetes/pkg/registry/resource/deviceclass"
+	"k8s.io/kubernetes/pkg/registry/resource/devicetaintrule"
+	"k8s.io/kubernetes/pkg/registry/resource/resourceclaim"
+	"k8s.io/kubernetes/pkg/registry/resource/resourceclaimtemplate"
+	"k8s.io/kubernetes/pkg/registry/resource/resourceslice"
 	"k8s.io/kubernetes/pkg/registry/scheduling/podgroup"
 	"k8s.io/kubernetes/pkg/registry/scheduling/priorityclass"
 	"k8s.io/kubernetes/pkg/registry/storage/csidriver"
@@ -98,6 +109,9 @@ var strategies = map[string]strategy{
 	"StatefulSet": statefulset.Strategy, "DaemonSet": daemonset.Strategy, "ControllerRevision": controllerrevision.Strategy,
 	"CertificateSigningRequest": certificates.Strategy, "ClusterTrustBundle": clustertrustbundle.Strategy,
 	"PodCertificateRequest": podcertificaterequest.NewStrategy(),
+	"DeviceClass":           deviceclass.Strategy, "DeviceTaintRule": devicetaintrule.Strategy, "ResourceSlice": resourceslice.Strategy,
+	// What depends on other objects and on the sender is admission's here.
+	"ResourceClaim": resourceclaim.NewStrategy(allowed{}, nil), "ResourceClaimTemplate": resourceclaimtemplate.NewStrategy(allowed{}),
 }
 
 var statusStrategies = map[string]rest.RESTUpdateStrategy{
@@ -113,6 +127,7 @@ var statusStrategies = map[string]rest.RESTUpdateStrategy{
 	"Ingress": ingress.StatusStrategy, "HorizontalPodAutoscaler": horizontalpodautoscaler.StatusStrategy,
 	"StatefulSet": statefulset.StatusStrategy, "DaemonSet": daemonset.StatusStrategy,
 	"PodGroup": podgroup.NewStatusStrategy(podgroup.NewStrategy()), "CertificateSigningRequest": certificates.StatusStrategy,
+	"DeviceTaintRule": devicetaintrule.StatusStrategy,
 }
 
 type attributes func(runtime.Object) (labels.Set, fields.Set, error)
@@ -122,5 +137,12 @@ var attributesOf = map[string]attributes{
 	"Secret": secret.GetAttrs, "Event": event.GetAttrs, "ReplicaSet": replicaset.GetAttrs,
 	"PersistentVolume": persistentvolume.GetAttrs, "PersistentVolumeClaim": persistentvolumeclaim.GetAttrs,
 	"Job": job.GetAttrs, "ReplicationController": replicationcontroller.GetAttrs,
-	"CertificateSigningRequest": certificates.GetAttrs,
+	"CertificateSigningRequest": certificates.GetAttrs, "ResourceSlice": resourceslice.GetAttrs,
+}
+
+// allowed finds each namespace, and that devices may be administered in it.
+type allowed struct{ typedcorev1.NamespaceInterface }
+
+func (allowed) Get(_ context.Context, name string, _ metav1.GetOptions) (*corev1.Namespace, error) {
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"resource.kubernetes.io/admin-access": "true"}}}, nil
 }

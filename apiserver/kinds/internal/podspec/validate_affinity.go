@@ -260,3 +260,10 @@ func (c *checker) tolerationValue(t *corev1.Toleration, path *field.Path) {
 func TaintEffect(l *check.List, e corev1.TaintEffect, path *field.Path) {
 	check.Supported(l, path, e, corev1.TaintEffectNoSchedule, corev1.TaintEffectPreferNoSchedule, corev1.TaintEffectNoExecute)
 }
+
+// ValidateNodeSelector returns what is wrong with a selector of nodes that stands outside a pod.
+func ValidateNodeSelector(s *corev1.NodeSelector, path *field.Path) field.ErrorList {
+	c := &checker{}
+	c.nodeSelector(s, true, path)
+	return c.Errors()
+}
