@@ -38,8 +38,9 @@ type decodedKey struct{}
 
 var errMakePanicked = errors.New("store: the function that derives a value from the entry panicked")
 
-// Decoded returns what make makes of the entry. It is made at most once, by whoever asks first, and
-// shared by all: it must be treated as read-only. An error is kept as well. On the replica that wrote
+// Decoded returns what make makes of the entry. It is made once, by whoever asks first, and
+// shared by all: it must be treated as read-only. An error is kept as well. When the entry was replaced long
+// ago it is let go of, and made again for who still asks. On the replica that wrote
 // the entry it is the writer's Op.Decoded, when that was given, and make is not called.
 func (e *Entry) Decoded(make func(*Entry) (any, error)) (any, error) {
 	return e.Cached(decodedKey{}, make)
@@ -47,7 +48,7 @@ func (e *Entry) Decoded(make func(*Entry) (any, error)) (any, error) {
 
 // Cached is like Decoded for further forms of the value, such as its encoding in another format. Each
 // comparable key has its own; use an unexported type of your package as the key. make may call Decoded,
-// or Cached with other keys. What is cached is kept as long as the entry is.
+// or Cached with other keys. What is cached is kept as Decoded is.
 func (e *Entry) Cached(key any, make func(*Entry) (any, error)) (any, error) {
 	s := e.slot(key)
 	s.once.Do(func() {
@@ -98,6 +99,9 @@ func (e *Entry) presetDecoded(v any) {
 	s.done.Store(true)
 	e.slots.Store(s)
 }
+
+// forget lets go of what was derived. Who is about to derive something gets it all the same.
+func (e *Entry) forget() { e.slots.Store(nil) }
 
 // size is what the entry holds of its own, in bytes, for the bound on history.
 func (e *Entry) size() int { return len(e.Key) + len(e.Value) }

@@ -41,11 +41,31 @@ func (h *history) append(records []*record) {
 		h.records[(h.head+h.count)%len(h.records)] = r
 		h.count++
 		h.bytes += r.size
+		if h.count > warmRevisions {
+			h.records[(h.head+h.count-1-warmRevisions)%len(h.records)].forget()
+		}
 	}
 	for h.count > 1 && (h.count > h.maxRevisions || h.bytes > h.maxBytes) {
 		h.drop()
 	}
 	h.aging.arm(h.oldestAt())
+}
+
+// warmRevisions is for how many revisions what was derived from a replaced value is kept. Watchers are seldom further
+// behind, and what is derived takes several times the memory of the value, which HistoryBytes does not count.
+const warmRevisions = 1000
+
+// forget lets go of what was derived from the values that the record replaced.
+func (r *record) forget() {
+	for i := range r.events {
+		ev := &r.events[i]
+		if ev.Prev != nil {
+			ev.Prev.forget()
+		}
+		if ev.Type == EventDelete {
+			ev.Entry.forget()
+		}
+	}
 }
 
 func (h *history) grow() {
