@@ -16,23 +16,23 @@ type kindTable struct {
 	kind reflect.Type
 	// version is another one after each change, of all snapshots of the program.
 	version uint64
-	// all has the objects by namespace and name; groups has them once more, by groupOf.
+	// all has the objects by namespace and name; groups has them once more, by groupsOf.
 	all    table[client.Object]
 	groups table[table[client.Object]]
 }
 
-// groupOf names the group under which objects of a kind are found together: those of a namespace but
-// for the kinds that placements look for otherwise.
-func groupOf(obj client.Object) string {
+// groupsOf names the groups under which objects of a kind are found together: those of a namespace but for the kinds
+// that placements look for otherwise. The second one is empty as a rule.
+func groupsOf(obj client.Object) [2]string {
 	switch x := obj.(type) {
 	case *corev1.PersistentVolume:
-		return volumeClass(x)
+		return volumeGroups(x)
 	case *storagev1.CSIStorageCapacity:
-		return x.StorageClassName
+		return [2]string{x.StorageClassName}
 	case *storagev1.VolumeAttachment:
-		return x.Spec.NodeName
+		return [2]string{x.Spec.NodeName}
 	}
-	return obj.GetNamespace()
+	return [2]string{obj.GetNamespace()}
 }
 
 func objectKey(namespace, name string) string { return namespace + "/" + name }
@@ -84,14 +84,21 @@ func Objects[T client.Object](s *Snapshot, namespace string) iter.Seq[T] {
 // the Go type. Nodes, namespaces and pods on nodes have methods of their own.
 func (b *Builder) SetObject(obj client.Object) {
 	k := b.ownKind(reflect.TypeOf(obj))
-	key, group := objectKey(obj.GetNamespace(), obj.GetName()), groupOf(obj)
-	if old, ok := k.all.get(key); ok && groupOf(old) != group {
-		k.leave(b.e, groupOf(old), key)
+	key, groups := objectKey(obj.GetNamespace(), obj.GetName()), groupsOf(obj)
+	if old, ok := k.all.get(key); ok {
+		if was := groupsOf(old); was != groups {
+			k.leave(b.e, was, key)
+		}
 	}
 	k.all.put(b.e, key, obj)
-	in, _ := k.groups.get(group)
-	in.put(b.e, key, obj)
-	k.groups.put(b.e, group, in)
+	for i, group := range groups {
+		if i > 0 && group == "" {
+			continue
+		}
+		in, _ := k.groups.get(group)
+		in.put(b.e, key, obj)
+		k.groups.put(b.e, group, in)
+	}
 }
 
 // RemoveObject removes the object that has obj's kind, namespace and name.
@@ -103,16 +110,21 @@ func (b *Builder) RemoveObject(obj client.Object) {
 		return
 	}
 	k.all.remove(b.e, key)
-	k.leave(b.e, groupOf(old), key)
+	k.leave(b.e, groupsOf(old), key)
 }
 
-func (k *kindTable) leave(e *edit, group, key string) {
-	in, _ := k.groups.get(group)
-	if in.remove(e, key); in.n == 0 {
-		k.groups.remove(e, group)
-		return
+func (k *kindTable) leave(e *edit, groups [2]string, key string) {
+	for i, group := range groups {
+		if i > 0 && group == "" {
+			continue
+		}
+		in, _ := k.groups.get(group)
+		if in.remove(e, key); in.n == 0 {
+			k.groups.remove(e, group)
+		} else {
+			k.groups.put(e, group, in)
+		}
 	}
-	k.groups.put(e, group, in)
 }
 
 // ownKind returns a table that may be changed. There are few kinds: their list is copied.
@@ -133,4 +145,14 @@ func (b *Builder) ownKind(t reflect.Type) *kindTable {
 func hasAny[T client.Object](s *Snapshot) bool {
 	k := s.kind(reflect.TypeFor[T]())
 	return k != nil && k.all.n > 0
+}
+
+// hasGroup tells whether any object of a kind is in a group.
+func (s *Snapshot) hasGroup(t reflect.Type, group string) bool {
+	k := s.orEmpty().kind(t)
+	if k == nil {
+		return false
+	}
+	_, ok := k.groups.get(group)
+	return ok
 }

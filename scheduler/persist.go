@@ -192,14 +192,19 @@ func (t *table[V]) all() iter.Seq2[string, V] {
 		if t.top == nil {
 			return
 		}
-		for _, row := range t.top.rows {
+		// Small tables are mostly empty: the rest of one need not be looked at.
+		left := t.n
+		for i := 0; left > 0 && i < tableWidth; i++ {
+			row := t.top.rows[i]
 			if row == nil {
 				continue
 			}
-			for _, b := range row.buckets {
+			for j := 0; left > 0 && j < tableWidth; j++ {
+				b := row.buckets[j]
 				if b == nil {
 					continue
 				}
+				left -= len(b.entries)
 				for i := range b.entries {
 					if !yield(b.entries[i].key, b.entries[i].value) {
 						return

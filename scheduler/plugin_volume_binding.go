@@ -131,7 +131,7 @@ func (st *bindingState) sortSearched() {
 			st.searched = append(st.searched, d)
 		}
 	}
-	st.hopeless = !slices.ContainsFunc(st.searched, func(d *delayedClaim) bool { return d.err != nil || len(d.candidates.all) > 0 })
+	st.hopeless = !slices.ContainsFunc(st.searched, func(d *delayedClaim) bool { return d.err != nil || !d.candidates.none() })
 	slices.SortStableFunc(st.searched, func(a, b *delayedClaim) int { return cmp.Compare(a.size(), b.size()) })
 }
 
@@ -146,7 +146,7 @@ func (st *bindingState) addBound(v *corev1.PersistentVolume) {
 func newDelayedClaim(s *Snapshot, claim *corev1.PersistentVolumeClaim, class *storagev1.StorageClass) *delayedClaim {
 	d := &delayedClaim{claim: claim, class: class, selected: claim.Annotations[annSelectedNode], allowed: topologyTermsOf(class.AllowedTopologies)}
 	if _, told := claim.Annotations[annSelectedNode]; !told {
-		d.candidates, d.err = claimCandidates(claim, Objects[*corev1.PersistentVolume](s, class.Name))
+		d.candidates, d.err = claimCandidates(claim, s)
 	}
 	_, sized := claim.Spec.Resources.Requests[corev1.ResourceStorage]
 	if driver := s.csiDriver(class.Provisioner); sized && driver != nil && valueOf(driver.Spec.StorageCapacity) {
@@ -287,7 +287,6 @@ func (st *bindingState) provisions(rest []*delayedClaim, n *corev1.Node) (out []
 	if len(st.toldBefore)+len(rest) == 0 {
 		return nil, 0
 	}
-	out = make([]provision, 0, len(st.toldBefore)+len(rest))
 	for _, list := range [...][]*delayedClaim{st.toldBefore, rest} {
 		for _, d := range list {
 			p, why := d.provision(n)

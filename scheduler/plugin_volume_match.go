@@ -3,7 +3,7 @@ package scheduler
 import (
 	"cmp"
 	"fmt"
-	"iter"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -71,6 +71,12 @@ type volumeCandidate struct {
 	read  bool
 }
 
+// hostOnly tells that a volume asks of a node nothing but the name of its host.
+func hostOnly(v *corev1.PersistentVolume) bool {
+	terms := v.Spec.NodeAffinity.Required.NodeSelectorTerms
+	return len(terms) == 1 && len(terms[0].MatchExpressions) == 1 && len(terms[0].MatchFields) == 0
+}
+
 func (c *volumeCandidate) admits(n *corev1.Node) bool {
 	if !c.read {
 		c.nodes, c.read = nodeRuleOf(c.volume), true
@@ -78,65 +84,100 @@ func (c *volumeCandidate) admits(n *corev1.Node) bool {
 	return c.nodes.admits(n)
 }
 
-// candidates are the volumes that fit a claim but for the node, the best first.
+// candidates are the volumes that fit a claim but for the node, the best first: the smallest and, among equals, the
+// first by name.
 type candidates struct {
-	all []volumeCandidate
-	// byHost has the places in all of those volumes that only hosts of certain names can reach, as local
-	// ones are; anywhere has the others. Without it each node would look at the volumes of all nodes.
-	byHost   map[string][]int
-	anywhere []int
+	claim    *corev1.PersistentVolumeClaim
+	selector labels.Selector
+	// far are those that more than one host may reach, or that were reserved for the claim; then there are no others.
+	far []volumeCandidate
+	// volumes is where those are found that only one host can reach, as local ones are, and near has those of the
+	// hosts that were asked about; volumes is nil when there are none.
+	volumes *Snapshot
+	near    map[string][]volumeCandidate
 }
 
-// claimCandidates returns the candidates for a claim: the smallest and, among equals, the first by name come
-// first. A volume that was reserved for the claim is the only candidate. The error is that of a selector that
-// can't be parsed.
-func claimCandidates(c *corev1.PersistentVolumeClaim, volumes iter.Seq[*corev1.PersistentVolume]) (out candidates, _ error) {
-	selector := labels.Everything()
+// claimCandidates returns the candidates for a claim. The error is that of a selector that can't be parsed.
+func claimCandidates(c *corev1.PersistentVolumeClaim, s *Snapshot) (out candidates, _ error) {
+	out.claim, out.selector = c, labels.Everything()
 	if c.Spec.Selector != nil {
 		var err error
-		if selector, err = metav1.LabelSelectorAsSelector(c.Spec.Selector); err != nil {
+		if out.selector, err = metav1.LabelSelectorAsSelector(c.Spec.Selector); err != nil {
 			return out, fmt.Errorf("error creating internal label selector for claim: %v/%v: %w", c.Namespace, c.Name, err)
 		}
 	}
 	var reserved *corev1.PersistentVolume
-	for v := range volumes {
-		switch {
-		case !couldHold(v, c):
-		case reservedFor(v, c):
-			if reserved == nil || v.Name < reserved.Name {
-				reserved = v
-			}
-		case v.Status.Phase == corev1.VolumeAvailable && selector.Matches(labels.Set(v.Labels)) &&
-			volumeClass(v) == claimClass(c) && hasAccessModes(v, c.Spec.AccessModes):
-			out.all = append(out.all, volumeCandidate{volume: v, size: bytesIn(v.Spec.Capacity)})
+	for v := range Objects[*corev1.PersistentVolume](s, groupOfClaimed(c.Namespace, c.Name)) {
+		if volumeClass(v) == claimClass(c) && couldHold(v, c) && (reserved == nil || v.Name < reserved.Name) {
+			reserved = v
 		}
 	}
 	if reserved != nil {
-		out.all = []volumeCandidate{{volume: reserved}}
+		out.far = []volumeCandidate{{volume: reserved}}
+		return out, nil
 	}
-	slices.SortFunc(out.all, func(a, b volumeCandidate) int {
-		return cmp.Or(cmp.Compare(a.size, b.size), cmp.Compare(a.volume.Name, b.volume.Name))
-	})
-	out.index()
+	out.far = out.in(s, "")
+	if s.hasGroup(reflect.TypeFor[*corev1.PersistentVolume](), groupOfVolumes(claimClass(c), anyHost)) {
+		out.volumes, out.near = s, map[string][]volumeCandidate{}
+	}
 	return out, nil
 }
 
-func (cs *candidates) index() {
-	for i := range cs.all {
-		hosts, only := hostsOf(cs.all[i].volume)
-		if !only {
-			cs.anywhere = append(cs.anywhere, i)
-			continue
-		}
-		if cs.byHost == nil {
-			cs.byHost = map[string][]int{}
-		}
-		for _, h := range hosts {
-			if at := cs.byHost[h]; len(at) == 0 || at[len(at)-1] != i {
-				cs.byHost[h] = append(at, i)
-			}
+// none tells that there is no volume at all.
+func (cs *candidates) none() bool { return len(cs.far) == 0 && cs.volumes == nil }
+
+// in returns the volumes that fit the claim, those of a host or those that no host has to itself. What a volume of a
+// host asks of the node need not be parsed if it is no more than that.
+func (cs *candidates) in(s *Snapshot, host string) (out []volumeCandidate) {
+	for v := range Objects[*corev1.PersistentVolume](s, groupOfVolumes(claimClass(cs.claim), host)) {
+		if couldHold(v, cs.claim) && v.Status.Phase == corev1.VolumeAvailable && cs.selector.Matches(labels.Set(v.Labels)) &&
+			hasAccessModes(v, cs.claim.Spec.AccessModes) {
+			out = append(out, volumeCandidate{volume: v, size: bytesIn(v.Spec.Capacity), read: host != "" && hostOnly(v)})
 		}
 	}
+	slices.SortFunc(out, bySize)
+	return out
+}
+
+func bySize(a, b volumeCandidate) int {
+	return cmp.Or(cmp.Compare(a.size, b.size), cmp.Compare(a.volume.Name, b.volume.Name))
+}
+
+// at returns the volumes that only a certain host can reach.
+func (cs *candidates) at(host string) []volumeCandidate {
+	if cs.volumes == nil || host == "" {
+		return nil
+	}
+	found, ok := cs.near[host]
+	if !ok {
+		if found = cs.in(cs.volumes, host); len(found) > 0 {
+			cs.near[host] = found
+		}
+	}
+	return found
+}
+
+// anyHost stands for all hosts in the name of a group.
+const anyHost = "*"
+
+// groupOfVolumes names the group of the volumes of a class that only one host can reach, or that no certain host has
+// to itself. Names of classes have no zero bytes.
+func groupOfVolumes(class, host string) string { return class + "\x00" + host }
+
+// groupOfClaimed names the group of the volumes that are a claim's, or reserved for it.
+func groupOfClaimed(namespace, name string) string { return "\x00" + namespace + "/" + name }
+
+// volumeGroups returns the groups under which a volume is found: those that are nobody's by class and host, all
+// of them that have a host together, too.
+func volumeGroups(v *corev1.PersistentVolume) [2]string {
+	if ref := v.Spec.ClaimRef; ref != nil {
+		return [2]string{groupOfClaimed(ref.Namespace, ref.Name)}
+	}
+	hosts, only := hostsOf(v)
+	if !only || len(hosts) != 1 || hosts[0] == "" || hosts[0] == anyHost {
+		return [2]string{groupOfVolumes(volumeClass(v), "")}
+	}
+	return [2]string{groupOfVolumes(volumeClass(v), hosts[0]), groupOfVolumes(volumeClass(v), anyHost)}
 }
 
 // hostsOf returns the values of the label kubernetes.io/hostname that a node must have one of to reach the
@@ -159,13 +200,13 @@ func hostsOf(v *corev1.PersistentVolume) (hosts []string, only bool) {
 
 // choose returns the best volume that a node can reach and that taken does not hold.
 func (cs *candidates) choose(n *corev1.Node, taken func(*corev1.PersistentVolume) bool) *corev1.PersistentVolume {
-	near, far := cs.byHost[n.Labels[corev1.LabelHostname]], cs.anywhere
+	near, far := cs.at(n.Labels[corev1.LabelHostname]), cs.far
 	for len(near)+len(far) > 0 {
 		from := &far
-		if len(far) == 0 || len(near) > 0 && near[0] < far[0] {
+		if len(far) == 0 || len(near) > 0 && bySize(near[0], far[0]) < 0 {
 			from = &near
 		}
-		c := &cs.all[(*from)[0]]
+		c := &(*from)[0]
 		*from = (*from)[1:]
 		if !taken(c.volume) && c.admits(n) {
 			return c.volume

@@ -37,12 +37,16 @@ func aClaim(size string) *corev1.PersistentVolumeClaim {
 
 func candidateNames(t *testing.T, c *corev1.PersistentVolumeClaim, vs ...*corev1.PersistentVolume) string {
 	t.Helper()
-	found, err := claimCandidates(c, slices.Values(vs))
+	b := NewSnapshot(nil, nil).Edit()
+	for _, v := range vs {
+		b.SetObject(v)
+	}
+	found, err := claimCandidates(c, b.Snapshot())
 	if err != nil {
 		t.Fatal(err)
 	}
 	var names []string
-	for _, f := range found.all {
+	for _, f := range found.far {
 		names = append(names, f.volume.Name)
 	}
 	return strings.Join(names, " ")
@@ -109,7 +113,7 @@ func TestClaimCandidates(t *testing.T) {
 func TestSelectorThatCannotBeParsed(t *testing.T) {
 	c := aClaim("1Gi")
 	c.Spec.Selector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Near"}}}
-	if _, err := claimCandidates(c, slices.Values([]*corev1.PersistentVolume(nil))); err == nil || !strings.Contains(err.Error(), "default/data") {
+	if _, err := claimCandidates(c, emptySnapshot); err == nil || !strings.Contains(err.Error(), "default/data") {
 		t.Errorf("error is %v; it must name the claim", err)
 	}
 }

@@ -47,7 +47,7 @@ func (s *Snapshot) volumeAttachments(node string) []*storagev1.VolumeAttachment 
 	return sortedGroup[*storagev1.VolumeAttachment](s, node)
 }
 
-// sortedGroup returns the objects that groupOf has put together.
+// sortedGroup returns the objects that groupsOf has put together.
 func sortedGroup[T client.Object](s *Snapshot, group string) []T {
 	return slices.SortedFunc(Objects[T](s, group), func(a, b T) int {
 		return cmp.Or(cmp.Compare(a.GetName(), b.GetName()), cmp.Compare(a.GetNamespace(), b.GetNamespace()))
