@@ -174,8 +174,15 @@ func (rq *request) invalid(obj client.Object, errs field.ErrorList) error {
 	if len(errs) == 0 {
 		return nil
 	}
+	// Kubernetes tells of all, in a time that grows with the square of their number.
+	if more := len(errs) - maxCauses; more > 0 {
+		errs = append(errs[:maxCauses:maxCauses], field.Invalid(field.NewPath("..."), more, "so many further mistakes are not told"))
+	}
 	return apierrors.NewInvalid(rq.res.GroupVersionKind.GroupKind(), obj.GetName(), errs)
 }
+
+// maxCauses bounds how many of an object's mistakes an answer tells.
+const maxCauses = 200
 
 func (rq *request) warnAbout(obj, old client.Object) {
 	if rq.res.Warnings == nil {

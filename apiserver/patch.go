@@ -118,7 +118,10 @@ func newJSONPatcher(patch []byte) (*patcher, error) {
 			fmt.Sprintf("The allowed maximum operations in a JSON patch is %d, got %d", maxJSONPatchOps, len(ops)))
 	}
 	return &patcher{apply: func(doc []byte, _ runtime.Object) ([]byte, error) {
-		out, err := ops.Apply(doc)
+		out, err := applyJSONPatch(ops, doc)
+		if apierrors.IsRequestEntityTooLargeError(err) {
+			return nil, err
+		}
 		if err != nil {
 			return nil, apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "", rqNone, "", err.Error(), 0, false)
 		}
