@@ -71,7 +71,7 @@ func componentRules() map[string][]rule {
 	}
 }
 
-// publicPaths may be read by everyone, everyonesPaths by who has proved an identity.
+// publicPaths may be read by everyone, everyonesPaths and what is below them by who has proved an identity.
 var (
 	publicPaths    = []string{"/healthz", "/livez", "/readyz", "/version", "/version/"}
 	everyonesPaths = []string{"/api", "/apis", "/openapi", "/.well-known/openid-configuration", "/openid/v1/jwks"}
@@ -116,13 +116,12 @@ func (s staticAuthorizer) RulesFor(_ context.Context, user *Identity, _ string) 
 			out.ResourceRules = append(out.ResourceRules, authorizationv1.ResourceRule{Verbs: r.verbs, APIGroups: r.groups, Resources: r.resources})
 		}
 	}
-	roots := publicPaths
+	out.NonResourceRules = append(out.NonResourceRules, authorizationv1.NonResourceRule{Verbs: []string{verbGet}, NonResourceURLs: publicPaths})
 	if user.User != anonymous {
-		roots = append(slices.Clone(publicPaths), everyonesPaths...)
-	}
-	for _, root := range roots {
-		out.NonResourceRules = append(out.NonResourceRules, authorizationv1.NonResourceRule{
-			Verbs: []string{verbGet}, NonResourceURLs: []string{root, strings.TrimSuffix(root, "/") + "/*"}})
+		for _, root := range everyonesPaths {
+			out.NonResourceRules = append(out.NonResourceRules, authorizationv1.NonResourceRule{
+				Verbs: []string{verbGet}, NonResourceURLs: []string{root, root + "/*"}})
+		}
 	}
 	return out, nil
 }
@@ -137,7 +136,7 @@ func (s staticAuthorizer) allowed(subject string, a *Attributes) bool {
 }
 
 func pathAllowed(a *Attributes) bool {
-	if below(publicPaths, a.Path) {
+	if slices.Contains(publicPaths, a.Path) {
 		return true
 	}
 	return a.User.User != anonymous && below(everyonesPaths, a.Path)
