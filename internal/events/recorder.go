@@ -23,8 +23,11 @@ import (
 )
 
 const (
-	// queueSize bounds what waits to be written; what does not fit is dropped and counted.
-	queueSize = 1024
+	// queueSize bounds what waits to be written; what does not fit is dropped and counted. client-go's recorder keeps
+	// 1,000; a scheduler in the API server's process places more pods in a tenth of a second.
+	queueSize = 8192
+	// maxBatch bounds how many events are stored at once, where the client can do that.
+	maxBatch = 64
 	// flushTime bounds the writing of what is left when the recorder stops.
 	flushTime = time.Second
 )
@@ -41,9 +44,11 @@ type Config struct {
 // Recorder writes events in the background, in order. An event that repeats an earlier one counts
 // that one up instead of making another.
 type Recorder struct {
-	events  client.Typed[*corev1.Event]
-	cfg     Config
-	log     *slog.Logger
+	events client.Typed[*corev1.Event]
+	cfg    Config
+	log    *slog.Logger
+	// batcher is not nil when the client can store many events at once.
+	batcher client.Batcher
 	queue   chan *corev1.Event
 	dropped atomic.Int64
 	names   atomic.Int64
@@ -68,6 +73,7 @@ func New(cfg Config) (*Recorder, error) {
 	if _, err := r.events.Resource(); err != nil {
 		return nil, fmt.Errorf("events: %w", err)
 	}
+	r.batcher, _ = cfg.Client.(client.Batcher)
 	return r, nil
 }
 
@@ -153,13 +159,13 @@ func (r *Recorder) Run(ctx context.Context) error {
 	for {
 		select {
 		case e := <-r.queue:
-			r.write(writing, e)
+			r.writeFrom(writing, e)
 			continue
 		default:
 		}
 		select {
 		case e := <-r.queue:
-			r.write(writing, e)
+			r.writeFrom(writing, e)
 		case <-ctx.Done():
 			if len(r.queue) == 0 || writing.Err() != nil {
 				return nil
@@ -168,11 +174,60 @@ func (r *Recorder) Run(ctx context.Context) error {
 	}
 }
 
-// write stores one event, or counts an equal one up.
-func (r *Recorder) write(ctx context.Context, e *corev1.Event) {
+// writeFrom writes an event and, where the client can store many at once, some of those that wait behind it.
+func (r *Recorder) writeFrom(ctx context.Context, e *corev1.Event) {
 	if n := r.dropped.Swap(0); n > 0 {
 		r.log.Warn("events were dropped: too many waited to be written", "count", n)
 	}
+	if r.batcher == nil || len(r.queue) == 0 {
+		r.write(ctx, e)
+		return
+	}
+	batch := make([]*corev1.Event, 0, maxBatch)
+	isNew := map[key]bool{}
+	for {
+		k := keyOf(e)
+		if _, again := r.seen.get(k); again || isNew[k] {
+			// It has to follow what came before it.
+			r.create(ctx, batch)
+			r.write(ctx, e)
+			batch = batch[:0]
+		} else {
+			batch, isNew[k] = append(batch, e), true
+		}
+		if len(batch) == maxBatch {
+			break
+		}
+		select {
+		case e = <-r.queue:
+			continue
+		default:
+		}
+		break
+	}
+	r.create(ctx, batch)
+}
+
+// create stores events of which each is the first of its kind.
+func (r *Recorder) create(ctx context.Context, batch []*corev1.Event) {
+	if len(batch) == 0 {
+		return
+	}
+	series := make([][]client.Write, len(batch))
+	for i, e := range batch {
+		series[i] = []client.Write{{Ref: r.events.Ref(e.Namespace, ""), Create: e}}
+	}
+	for i, err := range r.batcher.Batch(ctx, series) {
+		if err != nil {
+			r.lost(batch[i], err)
+			continue
+		}
+		r.seen.put(keyOf(batch[i]), entry{name: batch[i].Name, count: 1})
+	}
+}
+
+// write stores one event, or counts an equal one up.
+func (r *Recorder) write(ctx context.Context, e *corev1.Event) {
 	key := keyOf(e)
 	if prev, ok := r.seen.get(key); ok {
 		prev.count++

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 	corev1 "k8s.io/api/core/v1"
@@ -87,11 +88,54 @@ func TestClusterScopedAndNil(t *testing.T) {
 // TestBounded records more than the queue holds: nothing blocks, and the rest is written.
 func TestBounded(t *testing.T) {
 	got := record(t, apitest.Open(t).Admin(), func(r *events.Recorder) {
-		for i := range 5000 {
+		for i := range 20_000 {
 			r.Eventf(pod(), "Normal", "Many", "number %d", i)
 		}
 	})
-	if len(got) == 0 || len(got) > 1024 {
+	if len(got) == 0 || len(got) > 8192 {
 		t.Errorf("%d events", len(got))
+	}
+}
+
+// TestBurst: of many events at once none is lost, and those that repeat among others are counted.
+func TestBurst(t *testing.T) {
+	api := apitest.Open(t).Admin()
+	r, err := events.New(events.Config{Client: api, Component: "scheduler"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const different = 3000
+	for i := range different {
+		r.Eventf(pod(), "Normal", "Many", "number %d", i)
+		if i%100 == 0 {
+			r.Event(pod(), "Warning", "Again", "the same")
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	var found, again int
+	for end := time.Now().Add(time.Minute); time.Now().Before(end) && (found < different || again < different/100); time.Sleep(10 * time.Millisecond) {
+		l, err := client.For[*corev1.Event](api).List(t.Context(), "default", metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, again = 0, 0
+		for _, e := range l.Items {
+			if e.Reason == "Many" {
+				found++
+			} else {
+				again = int(e.Count)
+			}
+		}
+	}
+	if found != different || again != different/100 {
+		t.Errorf("%d events, and one that was counted %d times", found, again)
 	}
 }
