@@ -7,10 +7,12 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/apiserver/client/rest"
 	"github.com/inboard/inboard/apiserver/kinds"
 	"github.com/inboard/inboard/apiserver/node"
 	"github.com/inboard/inboard/store"
@@ -70,6 +72,26 @@ func TestNothingTrails(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCertificate reads secrets over HTTPS with the client certificate of a kubelet.
+func TestCertificate(t *testing.T) {
+	s, _ := open(t)
+	admin := client.For[*corev1.Pod](s.Admin())
+	for _, of := range []string{"n1", "n2"} {
+		ok(client.For[*corev1.Secret](s.Admin()).Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "of-" + of}}))
+		ok(admin.Create(t.Context(), boundPod(of, of, "of-"+of)))
+	}
+	kubelet := ok(rest.New(rest.Config{Kubeconfig: s.Serve(t, node.UserPrefix+"n1", node.Group)}))
+	t.Cleanup(func() { _ = kubelet.Close() })
+	secrets := client.For[*corev1.Secret](kubelet)
+	if _, err := secrets.Get(t.Context(), "default", "of-n1"); err != nil {
+		t.Error(err)
+	}
+	_, err := secrets.Get(t.Context(), "default", "of-n2")
+	if !apierrors.IsForbidden(err) {
+		t.Errorf("another node's secret: %v, want a refusal", err)
 	}
 }
 
