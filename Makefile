@@ -4,7 +4,7 @@
 export GOFLAGS := -tags=seccomp
 TOOL := GOFLAGS= go tool -modfile=internal/tools/go.mod
 
-.PHONY: run build kubectl test setup-build setup-run setup-test lint unit test-store test-kubernetes test-clients test-etcd bench bench-store clean
+.PHONY: run build kubectl test setup-build setup-run setup-test lint unit test-store test-kubernetes test-clients test-etcd test-conformance bench bench-store clean
 
 ## run: start a whole cluster with a demo in it; ARGS="-dir /var/lib/inboard -demo=false"
 run: setup-run
@@ -56,6 +56,10 @@ test-clients: setup-test kubectl
 test-etcd: setup-test
 	cd internal/compare && GOFLAGS= go build -o ../../bin/kubernetes/ ./cmd/kube-apiserver
 	cd internal/compare/etcd && GOFLAGS= go test -timeout 30m ./... -args -kubernetes $(CURDIR)/bin/kubernetes
+
+## test-conformance: tests of the official conformance suite on examples/cluster; ARGS="-lists api -focus REGEXP"
+test-conformance: setup-test
+	cd internal/conformance && GOFLAGS= go test ./... && GOFLAGS= go run . $(ARGS)
 
 ## test-store: the store's heavy tests: long chaos, 200 rounds of kill -9, loss of power, clocks that jump
 test-store:
