@@ -66,7 +66,8 @@ func startCluster(ctx context.Context, dir, results, mirror string) (*cluster, e
 	}
 	defer log.Close()
 	c.cmd = exec.Command(filepath.Join(dir, "cluster"), "-dir", state, "-listen", net.JoinHostPort(nodeIP, "6443"), "-demo=false",
-		"-registry-mirror", registryHost+"="+mirror, "-v")
+		"-registry-mirror", registryHost+"="+mirror, "-v",
+		"-history", "2m") // a test waits until a list's snapshot is gone
 	c.cmd.Stdout, c.cmd.Stderr = log, log
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM} // Ctrl-C is for this program, which stops the cluster last
 	if err := c.cmd.Start(); err != nil {
