@@ -260,15 +260,15 @@ func (k *Kubelet) begun() {
 // adopt begins to work on a pod, unless the node can't run it.
 func (k *Kubelet) adopt(pod *corev1.Pod) {
 	w := newWorker(k, pod)
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	if !terminal(pod) && pod.DeletionTimestamp == nil {
-		if r := admit(k.agent.nodeNow(), k.admitted(), pod); r != nil {
+		if r := k.refuse(pod); r != nil {
 			w.state.Rejected = r
 			w.rejected = true
 			k.event(pod, corev1.EventTypeWarning, r.Reason, r.Message)
 		}
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.workers[pod.UID] = w
 	ctx := k.ctx
 	k.running.Go(func() {
@@ -279,6 +279,28 @@ func (k *Kubelet) adopt(pod *corev1.Pod) {
 		delete(k.workers, pod.UID)
 		k.mu.Unlock()
 	})
+}
+
+// refuse tells why a pod can't run here. No pod is refused by what the kubelet remembers of its node alone: labels, taints
+// and capacity may have changed since the last heartbeat, and the scheduler has seen it.
+func (k *Kubelet) refuse(pod *corev1.Pod) *rejection {
+	judge := func(node *corev1.Node) *rejection {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		return admit(node, k.admitted(), pod)
+	}
+	r := judge(k.agent.nodeNow())
+	if r == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(k.ctx, nodeReadTime)
+	defer cancel()
+	node, err := k.agent.nodes.Get(ctx, "", k.cfg.NodeName)
+	if err != nil {
+		k.log.Warn("can't read the node; a pod is judged by how it was", "pod", pod.Namespace+"/"+pod.Name, "err", err)
+		return r
+	}
+	return judge(node)
 }
 
 func terminal(pod *corev1.Pod) bool {

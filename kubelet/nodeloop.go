@@ -27,6 +27,7 @@ const (
 	heartbeatPeriod  = 10 * time.Second // the lease, and a look at the status
 	statusReportTime = 5 * time.Minute  // of a status that did not change
 	registerRetry    = 500 * time.Millisecond
+	nodeReadTime     = 5 * time.Second // for the node as it is, before a pod is refused
 	maxNodeImages    = 50
 )
 

@@ -199,6 +199,45 @@ func TestTakenForLost(t *testing.T) {
 	})
 }
 
+// TestNodeAsItIs: pods are judged by the labels and taints that the node has now, not by those of the last heartbeat.
+func TestNodeAsItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, m, ctx := apitest.Open(t).Admin(), newMemory(), context.Background()
+		nodes, pods := client.For[*corev1.Node](c), client.For[*corev1.Pod](c)
+		patch := func(change string) {
+			t.Helper()
+			if _, err := nodes.Patch(ctx, "", "node-a", types.MergePatchType, []byte(change), ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		phase := func(name string) corev1.PodPhase {
+			t.Helper()
+			p, err := pods.Get(ctx, "default", name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p.Status.Phase
+		}
+		runMemoryOn(t, c, m, func() {
+			patch(`{"spec": {"taints": [{"key": "k", "effect": "NoExecute"}]}}`)
+			time.Sleep(time.Minute) // a heartbeat tells the kubelet of the taint
+			mustCreate(t, pods, pod("refused"))
+			time.Sleep(2 * time.Second)
+			if got := phase("refused"); got != corev1.PodFailed {
+				t.Errorf("a pod that does not tolerate the taint is %s", got)
+			}
+			patch(`{"spec": {"taints": null}, "metadata": {"labels": {"disk": "fast"}}}`)
+			p := pod("admitted")
+			p.Spec.NodeSelector = map[string]string{"disk": "fast"}
+			mustCreate(t, pods, p)
+			time.Sleep(2 * time.Second)
+			if got := phase("admitted"); got != corev1.PodRunning {
+				t.Errorf("a pod for the new label, with the taint gone, is %s", got)
+			}
+		})
+	})
+}
+
 // TestExtendedResource: what an administrator writes into the node's capacity stays there and is offered to pods, until it is
 // taken away.
 func TestExtendedResource(t *testing.T) {
