@@ -74,6 +74,7 @@ func place(s *scheduler.Snapshot, groups []*group, trace bool) (map[*group][]out
 	}
 	slices.SortStableFunc(queue, func(a, b outcome) int { return cmp.Compare(priority(b.pod), priority(a.pod)) })
 	out := map[*group][]outcome{}
+	gangs := map[string]map[*corev1.Pod]scheduler.Outcome{}
 	for _, x := range queue {
 		info := scheduler.NewPodInfo(x.pod)
 		if len(x.pod.Spec.SchedulingGates) > 0 {
@@ -86,13 +87,42 @@ func place(s *scheduler.Snapshot, groups []*group, trace bool) (map[*group][]out
 				x.trace = nil
 			}
 		}
-		// The pod counts for the next ones, and so do the volumes that it gets.
-		var placed []scheduler.Outcome
-		placed, s = profile.ScheduleAll(s, []*corev1.Pod{x.pod}, nil)
-		x.node, x.err = placed[0].Node, placed[0].Err
+		// The pod counts for the next ones, and so do the volumes that it gets. The pods of a gang are placed together.
+		name := gangOf(x.pod)
+		if name == "" || gangs[name] == nil {
+			var placed []scheduler.Outcome
+			placed, s = profile.ScheduleAll(s, together(queue, x.pod), nil)
+			gangs[name] = map[*corev1.Pod]scheduler.Outcome{}
+			for _, p := range placed {
+				gangs[name][p.Pod] = p
+			}
+		}
+		x.node, x.err = gangs[name][x.pod].Node, gangs[name][x.pod].Err
 		out[x.group] = append(out[x.group], x)
 	}
 	return out, nil
+}
+
+// gangOf names the pod group of a pod, if it is of one.
+func gangOf(p *corev1.Pod) string {
+	if g := p.Spec.SchedulingGroup; g != nil && g.PodGroupName != nil {
+		return p.Namespace + "/" + *g.PodGroupName
+	}
+	return ""
+}
+
+// together returns the pods to place along with one: those of its group that no gate keeps out.
+func together(queue []outcome, pod *corev1.Pod) (out []*corev1.Pod) {
+	name := gangOf(pod)
+	if name == "" {
+		return []*corev1.Pod{pod}
+	}
+	for _, x := range queue {
+		if gangOf(x.pod) == name && len(x.pod.Spec.SchedulingGates) == 0 {
+			out = append(out, x.pod)
+		}
+	}
+	return out
 }
 
 func priority(p *corev1.Pod) int32 {

@@ -7,6 +7,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	schedulingv1beta1 "k8s.io/api/scheduling/v1beta1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -34,6 +35,13 @@ func (c *cluster) groupsOf(path string, replicas int) (out []*group, _ error) {
 		switch obj.(type) {
 		case *corev1.Service, *corev1.PersistentVolumeClaim, *corev1.PersistentVolume, *storagev1.StorageClass:
 			c.add(obj) // what pods of the manifest need
+			continue
+		}
+		if gang, ok := obj.(*schedulingv1beta1.PodGroup); ok {
+			if class := c.classes[gang.Spec.PriorityClassName]; class != nil && gang.Spec.Priority == nil {
+				gang.Spec.Priority = &class.Value
+			}
+			c.add(gang)
 			continue
 		}
 		g, err := groupOf(obj, replicas)
