@@ -1,6 +1,8 @@
 package apiserver
 
 import (
+	"context"
+
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -57,4 +59,19 @@ func (c Coder) Patch(obj client.Object, pt types.PatchType, patch []byte, fieldV
 	rq := &request{res: c.r, warn: noWarnings}
 	whole, err = (&Server{}).patchedWhole(rq, p, obj, fieldValidation)
 	return short, part, whole, err
+}
+
+// ReleaseIndexes is a round of Run's, HasIndex tells whether the objects of a kind have an index.
+func (s *Server) ReleaseIndexes() { _ = s.releaseIndexes(context.Background()) }
+
+// HasIndex tells whether there is an index of a kind's objects.
+func (s *Server) HasIndex(obj client.Object) bool {
+	r, err := s.table.resourceFor(obj)
+	if err != nil {
+		return false
+	}
+	x := &r.storage().index
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.entries != nil
 }

@@ -25,6 +25,8 @@ type objectIndex struct {
 	rev     int64
 	// asked are the names of attributes that were asked for once: an index pays from the second time on.
 	asked map[string]bool
+	// used tells that it was used since release was called.
+	used bool
 }
 
 // maxAsked bounds objectIndex.asked.
@@ -126,6 +128,7 @@ func (x *objectIndex) find(ctx context.Context, st Store, sel *selector, terms [
 	if err := x.refresh(ctx, st, sel.res.prefix); err != nil {
 		return nil, err
 	}
+	x.used = true
 	best, fewest := -1, size/2
 	for i, t := range terms {
 		n, err := x.entries.Count(t.Attribute, t.values)
@@ -144,6 +147,25 @@ func (x *objectIndex) find(ctx context.Context, st Store, sel *selector, terms [
 		found = []*store.Entry{}
 	}
 	return found, err
+}
+
+// releaseIndexes lets go of the indexes that no list has used since the last time: they hold entries that may be gone.
+func (s *Server) releaseIndexes(context.Context) error {
+	for _, r := range s.table.ordered {
+		if r.hub == nil {
+			r.index.release()
+		}
+	}
+	return nil
+}
+
+func (x *objectIndex) release() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.used {
+		x.entries, x.asked = nil, nil
+	}
+	x.used = false
 }
 
 // refresh brings the index to the store's newest revision.

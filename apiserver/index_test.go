@@ -320,3 +320,31 @@ func TestAnyScalarField(t *testing.T) {
 		t.Errorf("services: %d, error %v", len(l.Items), err)
 	}
 }
+
+// An index is there from the second list on that selects by something, and goes when no list uses it any more.
+func TestIndexesComeAndGo(t *testing.T) {
+	s := newServer(t)
+	pods := client.For[*corev1.Pod](s.Client(admin))
+	fillPods(t, pods, 130)
+	list := func(wantIndex bool) {
+		t.Helper()
+		l, err := pods.List(t.Context(), "", metav1.ListOptions{LabelSelector: "app=a1"})
+		if err != nil || len(l.Items) != 3 {
+			t.Fatalf("%d pods, error %v", len(l.Items), err)
+		}
+		if got := s.HasIndex(&corev1.Pod{}); got != wantIndex {
+			t.Errorf("there is an index: %v, want %v", got, wantIndex)
+		}
+	}
+	list(false)
+	list(true)
+	s.ReleaseIndexes()
+	list(true)
+	s.ReleaseIndexes()
+	s.ReleaseIndexes()
+	if s.HasIndex(&corev1.Pod{}) {
+		t.Error("an index that nobody uses is kept")
+	}
+	list(false)
+	list(true)
+}

@@ -20,7 +20,7 @@ var systemUser = &Identity{User: "system:apiserver", Groups: []string{GroupMaste
 const keepEvery = time.Minute
 
 // Run makes what every cluster has, closes Ready, and keeps house until ctx ends: it removes Events
-// past their time and restores the objects that the server keeps itself. It returns when all that it
+// past their time, restores the objects that the server keeps itself, and lets go of indexes that nobody uses. It returns when all that it
 // started has stopped; the error is nil on cancel.
 func (s *Server) Run(ctx context.Context) error {
 	err := s.bootstrap(ctx)
@@ -38,6 +38,7 @@ func (s *Server) Run(ctx context.Context) error {
 	for name, round := range map[string]func(context.Context) error{
 		"system objects": s.bootstrap,
 		"event expiry":   s.expireEvents,
+		"indexes":        s.releaseIndexes,
 	} {
 		wg.Go(func() { s.every(ctx, name, round) })
 	}
