@@ -72,7 +72,7 @@ func run(o *options) error {
 			}
 		}
 		// Ctrl-C reaches the copy in the namespaces, too, and ends it well; this one waits for it.
-		signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGTERM)
+		signal.Notify(make(chan os.Signal, 1), os.Interrupt)
 	}
 	nstest.Enter()
 	runtime.LockOSThread() // what is started here is told when this thread ends

@@ -101,10 +101,11 @@ func ginkgo(ctx context.Context, o *options, c *cluster, l *list, results string
 		"--num-nodes=1", "--minStartupPods=-1", "--dump-logs-on-failure=false", "--disable-log-dump=true", "--report-dir="+results)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = time.Minute
+	cmd.WaitDelay = 20 * time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	err = cmd.Run()
 	if ctx.Err() != nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // a test that does not listen
 		return nil, errors.New("interrupted")
 	}
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
