@@ -1,6 +1,7 @@
 package apiserver_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -59,6 +60,36 @@ func BenchmarkCreateDurable(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			if _, err := pods.Create(b.Context(), testPod(fmt.Sprintf("pod-%d", n.Add(1)))); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "creates/s")
+	reportProcessor(b, used)
+}
+
+// BenchmarkCreateDurableBatched is BenchmarkCreateDurable by client.Batcher, 64 pods at once from each processor.
+func BenchmarkCreateDurableBatched(b *testing.B) {
+	node, err := raft.Open(raft.Config{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = node.Close() })
+	c := newServer(b, func(c *apiserver.Config) { c.Store = node.Store() }).Client(admin)
+	ref := client.For[*corev1.Pod](c).Ref("default", "")
+	b.ReportAllocs()
+	var n atomic.Int64
+	used := processorTime()
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for more := true; more; {
+			var series [][]client.Write
+			for len(series) < 64 && more {
+				if more = pb.Next(); more {
+					series = append(series, []client.Write{{Ref: ref, Create: testPod(fmt.Sprintf("pod-%d", n.Add(1)))}})
+				}
+			}
+			if err := cmp.Or(c.(client.Batcher).Batch(b.Context(), series)...); err != nil {
 				b.Error(err)
 			}
 		}

@@ -321,7 +321,9 @@ func TestNamespaceGoesWithAllItHolds(t *testing.T) {
 	w := newWorld(t, nil)
 	w.namespace("shop")
 	eventually[*corev1.ConfigMap](w, "the CA", func() bool {
-		return slices.ContainsFunc(list[*corev1.ConfigMap](w, "shop"), func(c *corev1.ConfigMap) bool { return strings.HasPrefix(c.Data["ca.crt"], "-----BEGIN CERTIFICATE-----") })
+		return slices.ContainsFunc(list[*corev1.ConfigMap](w, "shop"), func(c *corev1.ConfigMap) bool {
+			return strings.HasPrefix(c.Data["ca.crt"], "-----BEGIN CERTIFICATE-----")
+		})
 	})
 	eventually[*corev1.ServiceAccount](w, "the account", func() bool { return len(list[*corev1.ServiceAccount](w, "shop")) == 1 })
 	d := deploymentOf("web", 3, "v1")
