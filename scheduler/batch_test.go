@@ -32,6 +32,9 @@ type batcher struct {
 func (b *batcher) SharesObjects() bool { return true }
 
 func (b *batcher) Batch(ctx context.Context, series [][]client.Write) []error {
+	if series[0][0].Ref.Resource != "pods" { // the recorder's events
+		return b.Interface.(client.Batcher).Batch(ctx, series)
+	}
 	b.mu.Lock()
 	b.largest = max(b.largest, len(series))
 	for _, s := range series {
