@@ -197,7 +197,7 @@ func TestSchema(t *testing.T) {
 	c := comparison{theirs: theirs, seen: map[string]bool{}}
 	served := map[reflect.Type]bool{}
 	for _, k := range kinds.All() {
-		served[reflect.TypeOf(k.Object)] = true
+		served[reflect.TypeOf(k.Object)] = k.Review == nil
 	}
 	for _, obj := range samples() {
 		typ, err := openapi.ParseableType(obj)
@@ -205,7 +205,7 @@ func TestSchema(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, ok := theirs.Resolve(typ.TypeRef); !ok && !served[reflect.TypeOf(obj)] {
-			continue // such as reviews, which nobody applies
+			continue // such as reviews, which are not stored: nobody applies one
 		}
 		c.ours = typ.Schema
 		c.refs(fmt.Sprintf("%T", obj), typ.TypeRef, typ.TypeRef)
