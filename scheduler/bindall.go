@@ -3,6 +3,7 @@ package scheduler
 import (
 	"cmp"
 	"context"
+	"errors"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +14,8 @@ import (
 
 // bindsAtOnce bounds the requests of BindAll that are under way.
 const bindsAtOnce = 16
+
+var errUnplaced = errors.New("scheduler: the outcome names no node")
 
 // BindAll binds pods to the nodes that ScheduleAll, or anyone else, has chosen for them: in one commit when the API
 // server is in this process (a client.Batcher), else by requests of which some are under way at once. It returns the
@@ -25,7 +28,7 @@ func BindAll(ctx context.Context, c client.Interface, outcomes []Outcome) []erro
 	var at []int
 	for i, o := range outcomes {
 		if o.Err != nil || o.Node == "" {
-			errs[i] = cmp.Or(o.Err, ErrNoNodes)
+			errs[i] = cmp.Or(o.Err, errUnplaced)
 			continue
 		}
 		ref, binding := bindingOf(pods, o.Pod, o.Node)

@@ -1,13 +1,18 @@
 package scheduler_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"github.com/inboard/inboard/apiserver"
+	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/apiserver/kinds/core"
 	"github.com/inboard/inboard/scheduler"
+	"github.com/inboard/inboard/store"
 )
 
 func exampleNode(name, cpu string) *corev1.Node {
@@ -92,6 +97,44 @@ func ExampleProfile_ScheduleAll() {
 	// web-1 on node-1
 	// web-2 on node-2
 	// web-3 does not fit: 0/2 nodes are available: 2 Insufficient cpu.
+}
+
+// Place many pods from one snapshot and bind them. The API server is in this program, so that all bindings are one
+// commit of its store.
+func ExampleBindAll() {
+	ctx := context.Background()
+	st, err := store.Open(store.Config{})
+	if err != nil {
+		panic(err)
+	}
+	defer st.Close()
+	server, err := apiserver.New(apiserver.Config{Store: st, Kinds: core.Kinds()})
+	if err != nil {
+		panic(err)
+	}
+	api := server.Client(apiserver.Identity{User: "me", Groups: []string{apiserver.GroupMasters}})
+	var pods []*corev1.Pod
+	for i := range 3 {
+		p := examplePod(fmt.Sprintf("web-%d", i), "2")
+		p.Spec.Containers[0].Image = "example.com/web"
+		if p, err = client.For[*corev1.Pod](api).Create(ctx, p); err != nil {
+			panic(err)
+		}
+		pods = append(pods, p)
+	}
+	profile, err := scheduler.NewProfile(scheduler.ProfileConfig{})
+	if err != nil {
+		panic(err)
+	}
+	snapshot := scheduler.NewSnapshot([]*corev1.Node{exampleNode("node-1", "4")}, nil)
+	outcomes, _ := profile.ScheduleAll(snapshot, pods, nil)
+	for i, err := range scheduler.BindAll(ctx, api, outcomes) {
+		fmt.Println(pods[i].Name, outcomes[i].Node, err)
+	}
+	// Output:
+	// web-0 node-1 <nil>
+	// web-1 node-1 <nil>
+	// web-2  0/1 nodes are available: 1 Insufficient cpu.
 }
 
 // license admits pods that ask for it only on nodes that have it.

@@ -54,6 +54,39 @@ func ExampleFor() {
 	// true configmaps "nothing" not found
 }
 
+// Many writes in one commit, each with its own resource version and its own error.
+func ExampleBatcher() {
+	ctx := context.Background()
+	st, err := store.Open(store.Config{})
+	if err != nil {
+		panic(err)
+	}
+	defer st.Close()
+	server, err := apiserver.New(apiserver.Config{Store: st, Kinds: core.Kinds()})
+	if err != nil {
+		panic(err)
+	}
+	c := server.Client(apiserver.Identity{User: "me", Groups: []string{apiserver.GroupMasters}})
+	maps := client.For[*corev1.ConfigMap](c)
+	settings := func(name string) *corev1.ConfigMap {
+		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
+	}
+	b, ok := c.(client.Batcher) // behind HTTPS there is none
+	fmt.Println(ok)
+	for _, err := range b.Batch(ctx, [][]client.Write{
+		{{Ref: maps.Ref("default", ""), Create: settings("a")}},
+		{{Ref: maps.Ref("default", ""), Create: settings("not a name")}},
+		{{Ref: maps.Ref("default", ""), Create: settings("b")}, {Ref: maps.Ref("default", "b"), Delete: &metav1.DeleteOptions{}}},
+	}) {
+		fmt.Println(apierrors.ReasonForError(err) == metav1.StatusReasonInvalid, err == nil)
+	}
+	// Output:
+	// true
+	// false true
+	// true false
+	// false true
+}
+
 func ExampleRef_String() {
 	pods := client.Ref{GroupVersionResource: corev1.SchemeGroupVersion.WithResource("pods"),
 		Namespace: "default", Name: "web", Subresource: "binding"}
