@@ -8,7 +8,6 @@ import (
 	"encoding/pem"
 	"math/big"
 	"math/rand/v2"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -26,14 +25,15 @@ import (
 
 	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/apiserver/kinds/certificates"
+	"github.com/inboard/inboard/internal/compare/known"
 )
 
 // unknown fails for each difference that is not known.
 func (f findings) unknown(t *testing.T) {
 	t.Helper()
-	known := readKnown(t)
+	understood := known.Read(t, "testdata/known.txt")
 	for what, d := range f {
-		if !slices.ContainsFunc(known, func(r *regexp.Regexp) bool { return r.MatchString(what) }) {
+		if !understood.Has(what) {
 			t.Errorf("%d times: %s\n    such as %s", d.n, what, d.example)
 		}
 	}

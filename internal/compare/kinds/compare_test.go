@@ -1,7 +1,6 @@
 package kinds
 
 import (
-	"bufio"
 	"bytes"
 	"flag"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"reflect"
 	"regexp"
 	"runtime/debug"
-	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -26,6 +24,7 @@ import (
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/apiserver/kinds"
+	"github.com/inboard/inboard/internal/compare/known"
 )
 
 var (
@@ -60,7 +59,7 @@ func (f findings) add(kind, what, example string) {
 }
 
 func TestSameAsKubernetes(t *testing.T) {
-	known := readKnown(t)
+	understood := known.Read(t, "testdata/known.txt")
 	found := findings{}
 	chosen := regexp.MustCompile(*only)
 	for _, k := range kinds.All() {
@@ -80,26 +79,10 @@ func TestSameAsKubernetes(t *testing.T) {
 	}
 	sort.Slice(keys, func(i, j int) bool { return found[keys[i]].n > found[keys[j]].n })
 	for _, k := range keys {
-		if !slices.ContainsFunc(known, func(r *regexp.Regexp) bool { return r.MatchString(k) }) {
+		if !understood.Has(k) {
 			t.Errorf("%d times: %s\n    such as %s", found[k].n, k, found[k].example)
 		}
 	}
-}
-
-// readKnown reads the patterns of the differences that are understood.
-func readKnown(t *testing.T) []*regexp.Regexp {
-	f, err := os.Open("testdata/known.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var known []*regexp.Regexp
-	for s := bufio.NewScanner(f); s.Scan(); {
-		if line := s.Text(); line != "" && !strings.HasPrefix(line, "#") {
-			known = append(known, regexp.MustCompile("^"+line+"$"))
-		}
-	}
-	return known
 }
 
 type comparison struct {

@@ -2,8 +2,6 @@ package kinds
 
 import (
 	"math/rand/v2"
-	"regexp"
-	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,11 +10,12 @@ import (
 
 	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/apiserver/kinds/core"
+	"github.com/inboard/inboard/internal/compare/known"
 )
 
 // Ephemeral containers may be added to a pod under the same conditions as in Kubernetes.
 func TestEphemeralContainers(t *testing.T) {
-	known, found := readKnown(t), findings{}
+	understood, found := known.Read(t, "testdata/known.txt"), findings{}
 	k := core.Pod()
 	sub := k.Subresources["ephemeralcontainers"]
 	c := &comparison{kind: k, found: found, theirs: theirs{k.GroupVersionKind}}
@@ -50,7 +49,7 @@ func TestEphemeralContainers(t *testing.T) {
 		t.Error("no change was accepted")
 	}
 	for what, f := range found {
-		if !slices.ContainsFunc(known, func(r *regexp.Regexp) bool { return r.MatchString(what) }) {
+		if !understood.Has(what) {
 			t.Errorf("%d times: %s\n    such as %s", f.n, what, f.example)
 		}
 	}

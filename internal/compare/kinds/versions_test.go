@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"regexp"
-	"slices"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -15,12 +14,13 @@ import (
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/apiserver/kinds"
+	"github.com/inboard/inboard/internal/compare/known"
 )
 
 // What a client reads in one version of an object that another wrote in another is what Kubernetes'
 // conversions make of it.
 func TestVersionsAreConvertedAsInKubernetes(t *testing.T) {
-	chosen, known, found := regexp.MustCompile(*only), readKnown(t), findings{}
+	chosen, understood, found := regexp.MustCompile(*only), known.Read(t, "testdata/known.txt"), findings{}
 	for _, k := range kinds.All() {
 		for _, v := range k.Versions {
 			if !chosen.MatchString(k.Kind) {
@@ -34,7 +34,7 @@ func TestVersionsAreConvertedAsInKubernetes(t *testing.T) {
 		}
 	}
 	for what, f := range found {
-		if !slices.ContainsFunc(known, func(r *regexp.Regexp) bool { return r.MatchString(what) }) {
+		if !understood.Has(what) {
 			t.Errorf("%d times: %s\n    such as %s", f.n, what, f.example)
 		}
 	}

@@ -1,7 +1,6 @@
 package requests
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"flag"
@@ -24,6 +23,7 @@ import (
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/kinds"
 	"github.com/inboard/inboard/internal/apitest"
+	"github.com/inboard/inboard/internal/compare/known"
 	"github.com/inboard/inboard/internal/compare/kube"
 )
 
@@ -324,39 +324,23 @@ func TestSameAnswers(t *testing.T) {
 
 // report fails for what is not known, and, in a run of the usual size, for what is known and not found.
 func report(t *testing.T, found findings) {
-	known := readKnown(t)
+	understood := known.Read(t, "testdata/known.txt")
 	used := map[string]bool{}
 	keys := slices.Collect(maps.Keys(found))
 	sort.Slice(keys, func(i, j int) bool { return found[keys[i]].n > found[keys[j]].n })
 	for _, key := range keys {
-		i := slices.IndexFunc(known, func(r *regexp.Regexp) bool { return r.MatchString(key) })
+		i := understood.Index(key)
 		if i < 0 {
 			t.Errorf("%d times: %s\n    such as %s", found[key].n, key, found[key].example)
 			continue
 		}
-		used[known[i].String()] = true
+		used[understood[i].String()] = true
 	}
 	usual := true
 	flag.Visit(func(f *flag.Flag) { usual = usual && !strings.HasPrefix(f.Name, "requests.") })
-	for _, r := range known {
+	for _, r := range understood {
 		if usual && !used[r.String()] {
 			t.Errorf("testdata/known.txt: %s is no difference any more: take it out", r)
 		}
 	}
-}
-
-// readKnown reads the patterns of the differences that are understood.
-func readKnown(t *testing.T) []*regexp.Regexp {
-	f, err := os.Open("testdata/known.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var known []*regexp.Regexp
-	for s := bufio.NewScanner(f); s.Scan(); {
-		if line := s.Text(); line != "" && !strings.HasPrefix(line, "#") {
-			known = append(known, regexp.MustCompile("^"+line+"$"))
-		}
-	}
-	return known
 }
