@@ -405,14 +405,19 @@ func TestScaleClientAndSubresources(t *testing.T) {
 	scales, err := scale.NewForConfig(w.cfg, mapper, dynamic.LegacyAPIPathResolverFunc, scale.NewDiscoveryScaleKindResolver(d))
 	must(t, err)
 	gr := deployments.GroupResource()
-	s, err := scales.Scales("default").Get(w.ctx, gr, "web", metav1.GetOptions{})
-	must(t, err)
-	if s.Status.Selector != "app=web" {
-		t.Errorf("scale: %+v", s)
-	}
-	s.Spec.Replicas = 1
-	_, err = scales.Scales("default").Update(w.ctx, gr, s, metav1.UpdateOptions{})
-	must(t, err)
+	// The deployment controller writes the status meanwhile.
+	must(t, retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		s, err := scales.Scales("default").Get(w.ctx, gr, "web", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if s.Status.Selector != "app=web" {
+			t.Errorf("scale: %+v", s)
+		}
+		s.Spec.Replicas = 1
+		_, err = scales.Scales("default").Update(w.ctx, gr, s, metav1.UpdateOptions{})
+		return err
+	}))
 	typed, err := cs.AppsV1().Deployments("default").UpdateScale(w.ctx, "web", &autoscalingv1.Scale{
 		ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "default"}, Spec: autoscalingv1.ScaleSpec{Replicas: 0}}, metav1.UpdateOptions{})
 	must(t, err)
