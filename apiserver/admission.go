@@ -26,15 +26,18 @@ const (
 type AdmissionRequest struct {
 	Operation Operation
 	User      *Identity
-	// Ref names the object; on a creation with generateName its name is the generated one.
+	// Ref names the object, with the version and the name that the client asked for. The name is empty for
+	// what deletecollection deletes, and before validation for a creation with generateName.
 	Ref  client.Ref
 	Kind *Kind
 	// Object is the new state of the object, which Admit may change and Validate may not; nil for
-	// Delete and for what is posted to a subresource.
+	// Delete and for what is posted to a subresource. Admit sees it as the client wants it, Validate as it
+	// will be stored. For the subresource scale it is the Scale.
 	Object client.Object
 	// Old is the stored state, shared and read-only; nil for Create.
 	Old client.Object
-	// Body is what was posted to a subresource, such as a Binding or an Eviction.
+	// Body is what was posted to a subresource, such as a Binding or an Eviction, and for Connect the
+	// options of the connection, such as a PodExecOptions.
 	Body   runtime.Object
 	DryRun bool
 	// Lookup returns an object as the server sees it, shared and read-only; ok is false when
@@ -48,9 +51,18 @@ type AdmissionRequest struct {
 	// Warn sends the client a warning.
 	Warn func(text string)
 
-	verb   string
-	guards []guard
-	writes []store.Op
+	verb    string
+	guards  []guard
+	writes  []store.Op
+	server  *Server
+	request *request
+	// round is the second when plugins are asked once more; again tells that one wants that.
+	round int
+	again bool
+	// replaced tells that Replace has run.
+	replaced bool
+	// values are what plugins keep from one round to the next.
+	values map[any]any
 }
 
 // Admission looks at a write, and may refuse it. A refusal that is not an *apierrors.StatusError becomes
@@ -82,16 +94,25 @@ type settled struct {
 	writes []store.Op
 }
 
-// admit asks all plugins that may change the object.
+// admit asks all plugins that may change the object, and once more if one asks for that.
 func (s *Server) admit(ctx context.Context, rq *request, r *AdmissionRequest) error {
 	s.complete(ctx, rq, r)
-	for _, p := range s.admission {
-		if p.Admit == nil {
-			continue
+	before := managedFieldsOf(r.Object)
+	for r.round = 0; ; r.round++ {
+		for _, p := range s.admission {
+			if p.Admit == nil {
+				continue
+			}
+			if err := s.admitOne(ctx, p.Admit, r); err != nil {
+				return admissionError(r, err)
+			}
 		}
-		if err := s.admitOne(ctx, p.Admit, r); err != nil {
-			return admissionError(rq, err)
+		if !r.again || r.round > 0 {
+			break
 		}
+	}
+	if r.replaced {
+		r.keepManagedFields(before)
 	}
 	return nil
 }
@@ -104,7 +125,7 @@ func (s *Server) validateAdmission(ctx context.Context, rq *request, r *Admissio
 			continue
 		}
 		if err := s.admitOne(ctx, p.Validate, r); err != nil {
-			return settled{}, admissionError(rq, err)
+			return settled{}, admissionError(r, err)
 		}
 	}
 	return settled{r.guards, r.writes}, nil
@@ -113,6 +134,10 @@ func (s *Server) validateAdmission(ctx context.Context, rq *request, r *Admissio
 // complete fills in what all admission requests have.
 func (s *Server) complete(ctx context.Context, rq *request, r *AdmissionRequest) {
 	r.User, r.Ref, r.Kind, r.DryRun, r.Warn, r.verb = rq.user, rq.ref, &rq.res.Kind, rq.dryRun, rq.warn, rq.verb
+	r.server, r.request = s, rq
+	if rq.collection {
+		r.Ref.Name = ""
+	}
 	r.Lookup = func(ref client.Ref) (client.Object, bool, error) { return s.lookupRef(ctx, ref) }
 	r.List = func(ref client.Ref) ([]client.Object, error) { return s.listRef(ctx, ref) }
 	r.Authorize = func(a Attributes) (bool, error) {
@@ -176,7 +201,7 @@ func (s *Server) readmit(ctx context.Context, rq *request, r *AdmissionRequest) 
 				continue
 			}
 			if err := s.admitOne(ctx, f, r); err != nil {
-				return settled{}, admissionError(rq, err)
+				return settled{}, admissionError(r, err)
 			}
 		}
 	}

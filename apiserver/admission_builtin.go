@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,12 +26,17 @@ var (
 )
 
 // admissionError gives refusals the form that Kubernetes gives them.
-func admissionError(rq *request, err error) error {
+func admissionError(r *AdmissionRequest, err error) error {
 	var status *apierrors.StatusError
 	if errors.As(err, &status) {
 		return err
 	}
-	return apierrors.NewForbidden(rq.res.gr, rq.ref.Name, err)
+	name := r.Ref.Name
+	if name == "" && r.Object != nil {
+		// The name is not made yet.
+		name = cmp.Or(r.Object.GetName(), r.Object.GetGenerateName())
+	}
+	return apierrors.NewForbidden(r.request.res.gr, cmp.Or(name, "Unknown"), err)
 }
 
 func internalError(err error) error { return apierrors.NewInternalError(err) }

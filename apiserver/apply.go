@@ -84,7 +84,7 @@ func (s *Server) applyNew(ctx context.Context, rq *request, a *applyConfiguratio
 		return found{}, err
 	}
 	obj.SetResourceVersion("")
-	return s.createNamed(ctx, &create, obj)
+	return s.createNew(ctx, &create, obj)
 }
 
 // applyError gives an error of the field manager the form of the API. Those about a configuration that

@@ -15,7 +15,7 @@ func (s *Server) deleteCollection(ctx context.Context, rq *request, list *metav1
 	}
 	for i := range l.items {
 		one := *rq
-		one.verb = verbDelete
+		one.verb, one.collection, one.options = verbDelete, true, opts
 		one.ref.Namespace, one.ref.Name = l.items[i].obj.GetNamespace(), l.items[i].obj.GetName()
 		// The deletion is of this object, not of one that took its name meanwhile.
 		own := opts.DeepCopy()

@@ -93,9 +93,12 @@ func (c *call) connect(conn *connection, verb string) error {
 		if c.r.Method != http.MethodGet && c.r.Method != http.MethodPost {
 			return methodNotAllowed()
 		}
-		if !upgrade {
-			return badRequest("Upgrade request required")
-		}
+	}
+	if err := c.admitConnection(conn); err != nil {
+		return err
+	}
+	if conn.upgrade && !upgrade {
+		return badRequest("Upgrade request required")
 	}
 	to, err := conn.locate(c)
 	if err != nil {

@@ -28,23 +28,11 @@ func (s *Server) create(ctx context.Context, rq *request, obj client.Object) (fo
 	if rq.ref.Name != "" && obj.GetName() != rq.ref.Name {
 		return found{}, badRequest("the name of the object (%s) does not match the name on the URL (%s)", obj.GetName(), rq.ref.Name)
 	}
-	if obj.GetName() != "" || obj.GetGenerateName() == "" {
-		return s.createNamed(ctx, rq, obj)
-	}
-	for range generateAttempts {
-		try := obj.DeepCopyObject().(client.Object)
-		try.SetName(generateName(obj.GetGenerateName()))
-		f, err := s.createNamed(ctx, rq, try)
-		if !apierrors.IsAlreadyExists(err) {
-			return f, err
-		}
-	}
-	return found{}, apierrors.NewGenerateNameConflict(rq.res.gr, obj.GetGenerateName(), 1)
+	return s.createNew(ctx, rq, obj)
 }
 
-// createNamed runs a new object through the pipeline.
-func (s *Server) createNamed(ctx context.Context, rq *request, obj client.Object) (found, error) {
-	res := rq.res
+// createNew runs a new object through the pipeline.
+func (s *Server) createNew(ctx context.Context, rq *request, obj client.Object) (found, error) {
 	named := *rq
 	named.ref.Name = obj.GetName()
 	rq = &named
@@ -52,15 +40,40 @@ func (s *Server) createNamed(ctx context.Context, rq *request, obj client.Object
 	if err != nil {
 		return found{}, err
 	}
-	s.beginMetadata(rq, obj)
-	if res.Default != nil {
-		res.Default(obj)
+	clearMetadata(obj)
+	if rq.res.Default != nil {
+		rq.res.Default(obj)
 	}
-	s.track(rq, res.empty, obj)
+	s.track(rq, rq.res.empty, obj)
 	ar := &AdmissionRequest{Operation: Create, Object: obj}
 	if err := s.admit(ctx, rq, ar); err != nil {
 		return found{}, err
 	}
+	if err := rq.sameNamespace(obj); err != nil {
+		return found{}, err
+	}
+	if obj.GetName() != "" || obj.GetGenerateName() == "" {
+		return s.createAdmitted(ctx, rq, ar)
+	}
+	for range generateAttempts {
+		try := *ar
+		try.Object = obj.DeepCopyObject().(client.Object)
+		try.Object.SetName(generateName(obj.GetGenerateName()))
+		f, err := s.createAdmitted(ctx, rq, &try)
+		if !apierrors.IsAlreadyExists(err) {
+			return f, err
+		}
+	}
+	return found{}, apierrors.NewGenerateNameConflict(rq.res.gr, obj.GetGenerateName(), 1)
+}
+
+// createAdmitted runs a new object that admission has made, and that has its name, through the rest of the pipeline.
+func (s *Server) createAdmitted(ctx context.Context, rq *request, ar *AdmissionRequest) (found, error) {
+	res, obj := rq.res, ar.Object
+	named := *rq
+	named.ref.Name, ar.Ref.Name = obj.GetName(), obj.GetName()
+	rq = &named
+	s.beginMetadata(rq, obj)
 	if res.Status && !res.KeepStatus {
 		res.copyStatus(obj, nil)
 	}

@@ -55,11 +55,7 @@ func (s *Server) deleteOnce(ctx context.Context, rq *request, cur found, opts *m
 	if err := rq.deletePreconditions(cur.obj, opts.Preconditions); err != nil {
 		return false, deletion{}, err
 	}
-	ar := &AdmissionRequest{Operation: Delete, Old: cur.obj}
-	if err := s.admit(ctx, rq, ar); err != nil {
-		return false, deletion{}, err
-	}
-	also, err := s.validateAdmission(ctx, rq, ar)
+	also, err := s.admitDelete(ctx, rq, cur.obj)
 	if err != nil {
 		return false, deletion{}, err
 	}
@@ -88,6 +84,18 @@ func (s *Server) deleteOnce(ctx context.Context, rq *request, cur found, opts *m
 		return done, deletion{f, false}, err
 	}
 	return true, deletion{cur, false}, nil
+}
+
+// admitDelete asks admission about a deletion. An eviction has been admitted as such.
+func (s *Server) admitDelete(ctx context.Context, rq *request, obj client.Object) (settled, error) {
+	if rq.admitted {
+		return settled{}, nil
+	}
+	ar := &AdmissionRequest{Operation: Delete, Old: obj}
+	if err := s.admit(ctx, rq, ar); err != nil {
+		return settled{}, err
+	}
+	return s.validateAdmission(ctx, rq, ar)
 }
 
 // removeChanged stores what onDelete has made of an object before it removes it, so that watches tell of it.

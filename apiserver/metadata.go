@@ -26,13 +26,20 @@ func (r *resource) nameValidator() validation.ValidateNameFunc {
 	return validation.NameIsDNSSubdomain
 }
 
-// beginMetadata sets the metadata of a new object that is not the client's to choose.
-func (s *Server) beginMetadata(rq *request, obj client.Object) {
-	obj.SetUID(uuid.NewUUID())
-	obj.SetCreationTimestamp(s.timestamp())
+// clearMetadata clears the metadata of a new object that is not the client's to choose.
+func clearMetadata(obj client.Object) {
+	obj.SetUID("")
+	obj.SetCreationTimestamp(metav1.Time{})
 	obj.SetDeletionTimestamp(nil)
 	obj.SetDeletionGracePeriodSeconds(nil)
 	obj.SetSelfLink("")
+}
+
+// beginMetadata sets the metadata of a new object that is not the client's to choose, whatever admission made of it.
+func (s *Server) beginMetadata(rq *request, obj client.Object) {
+	clearMetadata(obj)
+	obj.SetUID(uuid.NewUUID())
+	obj.SetCreationTimestamp(s.timestamp())
 	obj.SetGeneration(0)
 	if rq.res.Generation {
 		obj.SetGeneration(1)

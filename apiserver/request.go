@@ -59,6 +59,12 @@ type request struct {
 	res, as *resource
 	// dryRun stops short of storing anything.
 	dryRun bool
+	// options are those that the client sent: a *metav1.CreateOptions and so on, nil when the server asks itself.
+	options any
+	// collection tells that the client did not name the object.
+	collection bool
+	// admitted tells that admission has had its say about the request already, under another name.
+	admitted bool
 	// agent is the field manager of a client that names none, manager the request's own.
 	agent, manager string
 	// applied tells that the object's managed fields are settled, as an apply leaves them.
@@ -134,23 +140,26 @@ func (rq *request) qualified() schema.GroupResource {
 // and the field manager.
 func (rq *request) createOptions(opts *metav1.CreateOptions) error {
 	rq.manager = cmp.Or(opts.FieldManager, rq.agent)
-	rq.dryRun = len(opts.DryRun) > 0
+	rq.dryRun, rq.options = len(opts.DryRun) > 0, opts
 	return invalidOptions("CreateOptions", metavalidation.ValidateCreateOptions(opts))
 }
 
 func (rq *request) updateOptions(opts *metav1.UpdateOptions) error {
 	rq.manager = cmp.Or(opts.FieldManager, rq.agent)
-	rq.dryRun = len(opts.DryRun) > 0
+	rq.dryRun, rq.options = len(opts.DryRun) > 0, opts
 	return invalidOptions("UpdateOptions", metavalidation.ValidateUpdateOptions(opts))
 }
 
 func (rq *request) patchOptions(opts *metav1.PatchOptions, pt types.PatchType) error {
 	rq.manager = cmp.Or(opts.FieldManager, rq.agent)
-	rq.dryRun = len(opts.DryRun) > 0
+	rq.dryRun, rq.options = len(opts.DryRun) > 0, opts
 	return invalidOptions("PatchOptions", metavalidation.ValidatePatchOptions(opts, pt))
 }
 
 func (rq *request) deleteOptions(opts *metav1.DeleteOptions) error {
 	rq.dryRun = len(opts.DryRun) > 0
+	if !rq.collection {
+		rq.options = opts
+	}
 	return invalidOptions("DeleteOptions", metavalidation.ValidateDeleteOptions(opts))
 }

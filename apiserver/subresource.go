@@ -136,6 +136,7 @@ func (s *Server) createSubresource(ctx context.Context, rq *request, body runtim
 		}
 		body = typed
 	}
+	body.GetObjectKind().SetGroupVersionKind(sub.Kind)
 	if m, ok := body.(client.Object); ok {
 		if err := rq.sameNamespace(m); err != nil {
 			return nil, err
@@ -168,9 +169,10 @@ func dryRunValues(dry bool) []string {
 	return nil
 }
 
+// withVerb returns the request that a subresource makes of one to it. Admission has looked at that one.
 func (rq *request) withVerb(verb string) *request {
 	c := *rq
-	c.verb, c.ref.Subresource = verb, ""
+	c.verb, c.ref.Subresource, c.admitted = verb, "", true
 	return &c
 }
 

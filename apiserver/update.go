@@ -78,7 +78,7 @@ func (s *Server) update(ctx context.Context, rq *request, change func(old client
 		if err != nil {
 			return found{}, err
 		}
-		obj, err := s.merge(rq, body, cur.obj)
+		obj, err := s.wanted(rq, body, cur.obj)
 		if err != nil {
 			return found{}, err
 		}
@@ -89,8 +89,8 @@ func (s *Server) update(ctx context.Context, rq *request, change func(old client
 	}
 }
 
-// merge makes the object that a write to the object or to a subresource results in.
-func (s *Server) merge(rq *request, body runtime.Object, old client.Object) (client.Object, error) {
+// wanted returns the object, or the scale, that the client wants, as admission gets to see it.
+func (s *Server) wanted(rq *request, body runtime.Object, old client.Object) (client.Object, error) {
 	if scale, ok := body.(*autoscalingv1.Scale); ok && rq.ref.Subresource == "scale" {
 		if err := rq.checkPreconditions(scale, old); err != nil {
 			return nil, err
@@ -99,7 +99,12 @@ func (s *Server) merge(rq *request, body runtime.Object, old client.Object) (cli
 			return nil, apierrors.NewInvalid(autoscalingv1.SchemeGroupVersion.WithKind("Scale").GroupKind(), scale.Name, field.ErrorList{
 				field.Invalid(field.NewPath("spec", "replicas"), scale.Spec.Replicas, "must be greater than or equal to 0").WithOrigin("minimum")})
 		}
-		return s.rescale(rq, scale, old)
+		live, err := newScaleFields(rq.res, old).scale(rq.res, old)
+		if err != nil {
+			return nil, apierrors.NewInternalError(err)
+		}
+		s.track(rq, live, scale)
+		return scale, nil
 	}
 	obj, ok := body.(client.Object)
 	if !ok || reflect.TypeOf(body) != rq.served().typ {
@@ -112,20 +117,18 @@ func (s *Server) merge(rq *request, body runtime.Object, old client.Object) (cli
 	if err := rq.checkPreconditions(obj, old); err != nil {
 		return nil, err
 	}
-	return s.mergeObject(rq, obj, old), nil
+	if rq.res.Default != nil {
+		rq.res.Default(obj)
+	}
+	s.track(rq, old, obj)
+	return obj, nil
 }
 
 // rescale sets an object's replicas to those of a Scale, and the managed fields along with them.
 func (s *Server) rescale(rq *request, scale *autoscalingv1.Scale, old client.Object) (client.Object, error) {
-	fields := newScaleFields(rq.res, old)
-	live, err := fields.scale(rq.res, old)
-	if err != nil {
-		return nil, apierrors.NewInternalError(err)
-	}
-	s.track(rq, live, scale)
 	obj := old.DeepCopyObject().(client.Object)
 	rq.res.Scale.Set(obj, scale.Spec.Replicas)
-	entries, err := fields.handler.ToParent(scale.ManagedFields)
+	entries, err := newScaleFields(rq.res, old).handler.ToParent(scale.ManagedFields)
 	if err != nil {
 		return nil, apierrors.NewInternalError(err)
 	}
@@ -133,27 +136,23 @@ func (s *Server) rescale(rq *request, scale *autoscalingv1.Scale, old client.Obj
 	return obj, nil
 }
 
-func (s *Server) mergeObject(rq *request, obj, old client.Object) client.Object {
+// merge makes the object that a write to the object or to a subresource results in, of what admission has made.
+func (s *Server) merge(rq *request, obj, old client.Object) (client.Object, error) {
 	res := rq.res
+	if scale, ok := obj.(*autoscalingv1.Scale); ok && rq.ref.Subresource == "scale" {
+		return s.rescale(rq, scale, old)
+	}
 	if rq.ref.Subresource == "" {
-		if res.Default != nil {
-			res.Default(obj)
-		}
-		s.track(rq, old, obj)
 		if res.Status {
 			res.copyStatus(obj, old.DeepCopyObject().(client.Object))
 		}
-		return obj
+		return obj, nil
 	}
 	c := old.DeepCopyObject().(client.Object)
-	if res.Default != nil {
-		res.Default(obj)
-	}
-	s.track(rq, old, obj)
 	if sub, ok := res.Subresources[rq.ref.Subresource]; ok && sub.Merge != nil {
 		sub.Merge(c, obj)
 		c.SetManagedFields(obj.GetManagedFields())
-		return c
+		return c, nil
 	}
 	res.copyStatus(c, obj)
 	c.SetManagedFields(obj.GetManagedFields())
@@ -161,7 +160,7 @@ func (s *Server) mergeObject(rq *request, obj, old client.Object) client.Object 
 		c.SetLabels(obj.GetLabels())
 	}
 	c.SetAnnotations(obj.GetAnnotations())
-	return c
+	return c, nil
 }
 
 // checkPreconditions compares the identity and version that the client sent with what is stored.
@@ -192,15 +191,19 @@ func (rq *request) checkPreconditions(obj, old client.Object) error {
 // changed meanwhile.
 func (s *Server) finishUpdate(ctx context.Context, rq *request, obj client.Object, cur found) (done bool, f found, err error) {
 	res, old := rq.res, cur.obj
-	keepMetadata(obj, old)
-	if !res.Namespaced {
-		obj.SetNamespace("")
-	}
-	obj.SetResourceVersion(old.GetResourceVersion())
-	ar := &AdmissionRequest{Operation: Update, Object: obj, Old: old}
+	ar := &AdmissionRequest{Operation: Update, Object: obj, Old: rq.admissible(old)}
 	if err := s.admit(ctx, rq, ar); err != nil {
 		return false, found{}, err
 	}
+	if err := rq.sameNamespace(obj); err != nil {
+		return false, found{}, err
+	}
+	if obj, err = s.merge(rq, obj, old); err != nil {
+		return false, found{}, err
+	}
+	keepMetadata(obj, old)
+	obj.SetResourceVersion(old.GetResourceVersion())
+	ar.Object = rq.admissible(obj)
 	isStatus := rq.ref.Subresource == "status"
 	if res.Prepare != nil && (rq.ref.Subresource == "" || rq.ref.Subresource == "scale") {
 		res.Prepare(obj, old)
@@ -211,6 +214,22 @@ func (s *Server) finishUpdate(ctx context.Context, rq *request, obj client.Objec
 	if res.Generation && !isStatus && !res.sameSpec(obj, old) {
 		obj.SetGeneration(old.GetGeneration() + 1)
 	}
+	if err := rq.validateUpdate(obj, old); err != nil {
+		return false, found{}, err
+	}
+	also, err := s.validateAdmission(ctx, rq, ar)
+	if err != nil {
+		return false, found{}, err
+	}
+	if res.released(obj, old) {
+		return s.remove(ctx, rq, cur, obj, also)
+	}
+	return s.swap(ctx, rq, obj, cur, also)
+}
+
+// validateUpdate refuses what is wrong with the new state of an object, and warns of the rest.
+func (rq *request) validateUpdate(obj, old client.Object) error {
+	res, isStatus := rq.res, rq.ref.Subresource == "status"
 	errs := validation.ValidateObjectMetaAccessorUpdate(obj, old, metadataPath)
 	switch {
 	case isStatus && res.ValidateStatus != nil:
@@ -221,19 +240,20 @@ func (s *Server) finishUpdate(ctx context.Context, rq *request, obj client.Objec
 		errs = append(errs, rq.served().Validate(obj, old)...)
 	}
 	if err := rq.invalid(obj, errs); err != nil {
-		return false, found{}, err
+		return err
 	}
 	if !isStatus {
 		rq.warnAbout(obj, old)
 	}
-	also, err := s.validateAdmission(ctx, rq, ar)
-	if err != nil {
-		return false, found{}, err
+	return nil
+}
+
+// admissible returns what admission gets to see of an object: the object itself or its scale.
+func (rq *request) admissible(obj client.Object) client.Object {
+	if rq.ref.Subresource == "scale" && rq.res.Scale != nil {
+		return scaleOf(rq.res, obj)
 	}
-	if res.released(obj, old) {
-		return s.remove(ctx, rq, cur, obj, also)
-	}
-	return s.swap(ctx, rq, obj, cur, also)
+	return obj
 }
 
 // released tells that nothing holds an object that is being deleted any more.
