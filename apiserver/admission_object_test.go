@@ -42,7 +42,7 @@ func TestAdmissionReplaces(t *testing.T) {
 			t.Errorf("%T", shown)
 		}
 		obj, err := r.Decode([]byte(`{"metadata":{"name":"h","namespace":"default"},"unknown":1,
-			"spec":{"scaleTargetRef":{"kind":"Deployment","name":"d"},"maxReplicas":7}}`), kind)
+			"spec":{"scaleTargetRef":{"apiVersion":"apps/v1","kind":"Deployment","name":"d"},"maxReplicas":7}}`), kind)
 		if err != nil {
 			return err
 		}
@@ -68,7 +68,7 @@ func TestAdmissionAsksAgain(t *testing.T) {
 		if !ok {
 			return nil
 		}
-		rounds = append(rounds, fmt.Sprint(r.Reinvoked(), r.Value(key{}), p.Name, p.UID, r.Ref.Name))
+		rounds = append(rounds, fmt.Sprintf("%t %v %q %q %q", r.Reinvoked(), r.Value(key{}), p.Name, p.UID, r.Ref.Name))
 		r.SetValue(key{}, "kept")
 		r.Reinvoke()
 		return nil
@@ -78,7 +78,7 @@ func TestAdmissionAsksAgain(t *testing.T) {
 	if _, err := client.For[*corev1.Pod](c).Create(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"false <nil>   ", "true kept   "}; !slices.Equal(rounds, want) {
+	if want := []string{`false <nil> "" "" ""`, `true kept "" "" ""`}; !slices.Equal(rounds, want) {
 		t.Errorf("%q", rounds)
 	}
 }
