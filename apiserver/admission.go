@@ -97,13 +97,17 @@ type settled struct {
 // admit asks all plugins that may change the object, and once more if one asks for that.
 func (s *Server) admit(ctx context.Context, rq *request, r *AdmissionRequest) error {
 	s.complete(ctx, rq, r)
+	t := s.timing(true, r.Operation)
 	before := managedFieldsOf(r.Object)
 	for r.round = 0; ; r.round++ {
-		for _, p := range s.admission {
+		for i := range s.admission {
+			p := &s.admission[i]
 			if p.Admit == nil {
 				continue
 			}
-			if err := s.admitOne(ctx, p.Admit, r); err != nil {
+			err := s.admitOne(ctx, p.Admit, r)
+			t.plugin(p.Name, err)
+			if err != nil {
 				return admissionError(r, err)
 			}
 		}
@@ -111,6 +115,7 @@ func (s *Server) admit(ctx context.Context, rq *request, r *AdmissionRequest) er
 			break
 		}
 	}
+	t.all(nil)
 	if r.replaced {
 		r.keepManagedFields(before)
 	}
@@ -120,14 +125,19 @@ func (s *Server) admit(ctx context.Context, rq *request, r *AdmissionRequest) er
 // validateAdmission asks all plugins about what admit made, once more after validation.
 func (s *Server) validateAdmission(ctx context.Context, rq *request, r *AdmissionRequest) (settled, error) {
 	r.writes = nil
-	for _, p := range s.admission {
+	t := s.timing(false, r.Operation)
+	for i := range s.admission {
+		p := &s.admission[i]
 		if p.Validate == nil {
 			continue
 		}
-		if err := s.admitOne(ctx, p.Validate, r); err != nil {
+		err := s.admitOne(ctx, p.Validate, r)
+		t.plugin(p.Name, err)
+		if err != nil {
 			return settled{}, admissionError(r, err)
 		}
 	}
+	t.all(nil)
 	return settled{r.guards, r.writes}, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/inboard/inboard/store"
@@ -53,6 +54,12 @@ type Config struct {
 	EventTTL time.Duration
 	// Limits bound what clients can ask of the server at once.
 	Limits Limits
+	// FlowControl decides when requests over HTTP run, in place of Limits.InFlight; see package flowcontrol.
+	FlowControl FlowControl
+	// Metrics are shown at /metrics, see package metrics; without them nothing is measured and there is no such page.
+	Metrics Metrics
+	// HealthChecks are made by /healthz, /livez and /readyz besides the server's own.
+	HealthChecks []HealthCheck
 	// Version is what /version tells, "v1.37.2+inboard" by default.
 	Version string
 	// Logger receives what the operator should know; nil discards.
@@ -106,7 +113,7 @@ type AuthenticationConfig struct {
 // Limits bound what clients can ask of the server at once. Zero fields have kube-apiserver's defaults.
 type Limits struct {
 	// InFlight is the number of requests that are neither watches nor logs, 600 by default. More
-	// get 429 with Retry-After.
+	// get 429 with Retry-After. Config.FlowControl takes its place.
 	InFlight int
 	// Body is the size of a request's body in bytes, 3 MiB by default. More gets 413.
 	Body int64
@@ -165,6 +172,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("apiserver: Config.NodePorts %s is no range of ports", c.NodePorts)
 	case c.Advertise.IsValid() && (c.Advertise.Addr().IsLoopback() || c.Advertise.Addr().IsUnspecified() || c.Advertise.Addr().IsLinkLocalUnicast()):
 		return fmt.Errorf("apiserver: Config.Advertise is %s, an address that pods can't reach; want one of the machine's own", c.Advertise)
+	case slices.ContainsFunc(c.HealthChecks, func(h HealthCheck) bool { return h.Name == "" || h.Check == nil }):
+		return errors.New("apiserver: Config.HealthChecks has one without a name or without a function")
 	case c.Limits.InFlight < 0 || c.Limits.Body < 0 || c.Limits.RequestTimeout < 0:
 		return errors.New("apiserver: Config.Limits has a negative field")
 	}

@@ -223,7 +223,7 @@ func (c *call) discovery(path string) {
 	if b, ok := d.aggregated[path]; ok && wantsAggregated(c.r) {
 		c.w.Header().Set("ETag", d.etags[path])
 		if strings.Contains(c.r.Header.Get("If-None-Match"), strings.Trim(d.etags[path], `"`)) {
-			c.started = true
+			c.started, c.code = true, http.StatusNotModified
 			c.w.WriteHeader(http.StatusNotModified)
 			return
 		}

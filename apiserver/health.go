@@ -14,19 +14,22 @@ import (
 
 var healthPaths = []string{"/healthz", "/livez", "/readyz"}
 
-// check is one thing that has to be right for the server to be healthy.
-type check struct {
-	name string
-	ok   func(ctx context.Context) error
-	// readyOnly checks don't make the server look dead.
-	readyOnly bool
+// HealthCheck is one thing that has to be right for a server to be healthy.
+type HealthCheck struct {
+	// Name stands in answers, in /livez/NAME, and in ?exclude=NAME.
+	Name string
+	// Check returns what is wrong. Only who asks for the check by name is told, others see that it failed.
+	Check func(ctx context.Context) error
+	// ReadyOnly checks count for /readyz alone: they don't make the server look dead.
+	ReadyOnly bool
 }
 
-func (s *Server) checks() []check {
-	return []check{
-		{name: "ping", ok: func(context.Context) error { return nil }},
-		{name: "store", ok: s.storeWorks},
-		{name: "bootstrap", readyOnly: true, ok: func(context.Context) error {
+// checks returns the server's own checks and those of its program.
+func (s *Server) checks() []HealthCheck {
+	own := []HealthCheck{
+		{Name: "ping", Check: func(context.Context) error { return nil }},
+		{Name: "store", Check: s.storeWorks},
+		{Name: "bootstrap", ReadyOnly: true, Check: func(context.Context) error {
 			select {
 			case <-s.ready:
 				return nil
@@ -35,6 +38,7 @@ func (s *Server) checks() []check {
 			}
 		}},
 	}
+	return append(own, s.cfg.HealthChecks...)
 }
 
 func (s *Server) storeWorks(ctx context.Context) error {
@@ -46,36 +50,64 @@ func (s *Server) storeWorks(ctx context.Context) error {
 
 // health answers as kube-apiserver does: "ok", or a line for each check.
 func (c *call) health(path string) {
-	parts := strings.SplitN(strings.TrimPrefix(path, "/"), "/", 2)
+	kind, name, one := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	checks := slices.DeleteFunc(c.server.checks(), func(h HealthCheck) bool { return h.ReadyOnly && kind != "readyz" })
+	if one {
+		c.healthOf(checks, name)
+		return
+	}
+	excluded, unknown := c.query["exclude"], slices.Clone(c.query["exclude"])
 	var lines strings.Builder
-	failed, known := false, false
-	for _, ch := range c.server.checks() {
-		if ch.readyOnly && parts[0] != "readyz" || len(parts) == 2 && parts[1] != ch.name {
+	failed := false
+	for _, h := range checks {
+		unknown = slices.DeleteFunc(unknown, func(name string) bool { return name == h.Name })
+		if slices.Contains(excluded, h.Name) {
+			fmt.Fprintf(&lines, "[+]%s excluded: ok\n", h.Name)
 			continue
 		}
-		known = true
-		switch err := ch.ok(c.r.Context()); {
-		case slices.Contains(c.query["exclude"], ch.name):
-			fmt.Fprintf(&lines, "[+]%s excluded: ok\n", ch.name)
-		case err != nil:
+		if err := h.Check(c.r.Context()); err != nil {
 			failed = true
-			c.server.cfg.Logger.Warn("health check failed", "check", ch.name, "error", err)
-			fmt.Fprintf(&lines, "[-]%s failed: reason withheld\n", ch.name)
-		default:
-			fmt.Fprintf(&lines, "[+]%s ok\n", ch.name)
+			c.server.cfg.Logger.Warn("health check failed", "check", h.Name, "error", err)
+			fmt.Fprintf(&lines, "[-]%s failed: reason withheld\n", h.Name)
+			continue
 		}
+		fmt.Fprintf(&lines, "[+]%s ok\n", h.Name)
+	}
+	if len(unknown) > 0 {
+		slices.Sort(unknown)
+		fmt.Fprintf(&lines, "warn: some health checks cannot be excluded: no matches for %s\n", quoted(slices.Compact(unknown)))
 	}
 	_, verbose := c.query["verbose"]
 	switch {
-	case !known:
-		c.noPage()
 	case failed:
-		c.text(http.StatusInternalServerError, lines.String()+parts[0]+" check failed\n")
+		c.text(http.StatusInternalServerError, lines.String()+kind+" check failed\n")
 	case verbose:
-		c.text(http.StatusOK, lines.String()+parts[0]+" check passed\n")
+		c.text(http.StatusOK, lines.String()+kind+" check passed\n")
 	default:
 		c.text(http.StatusOK, "ok")
 	}
+}
+
+// healthOf answers for one check.
+func (c *call) healthOf(checks []HealthCheck, name string) {
+	i := slices.IndexFunc(checks, func(h HealthCheck) bool { return h.Name == name })
+	if i < 0 {
+		c.noPage()
+		return
+	}
+	if err := checks[i].Check(c.r.Context()); err != nil {
+		c.text(http.StatusInternalServerError, fmt.Sprintf("internal server error: %v\n", err))
+		return
+	}
+	c.text(http.StatusOK, "ok")
+}
+
+func quoted(names []string) string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = fmt.Sprintf("%q", n)
+	}
+	return strings.Join(out, ",")
 }
 
 func (c *call) text(code int, body string) {

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,7 +21,8 @@ func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.ServeHTTP) }
 
 // ServeHTTP serves one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{server: s, w: w, r: r}
+	c := &call{server: s, w: w, r: r, began: time.Now()}
+	defer c.ended()
 	defer c.recoverPanic()
 	id, err := s.authenticate(r)
 	if err != nil {
@@ -39,27 +41,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.target = t
 	c.query = r.URL.Query()
 	verb := t.verbOf(r.Method, c.query)
-	if t.longRunning(verb) {
-		c.resource(verb)
-		return
-	}
-	c.bounded(func() { c.resource(verb) })
-}
-
-// bounded serves a request that must end soon, if there are not too many of them already.
-func (c *call) bounded(serve func()) {
-	s := c.server
-	select {
-	case s.inFlight <- struct{}{}:
-		defer func() { <-s.inFlight }()
-	default:
-		c.fail(apierrors.NewTooManyRequests("the server has received too many requests and has asked us to try again later", 1))
-		return
-	}
-	ctx, cancel := context.WithTimeout(c.r.Context(), s.cfg.Limits.RequestTimeout)
-	defer cancel()
-	c.r = c.r.WithContext(ctx)
-	serve()
+	c.describe(verb)
+	c.run(func() { c.resource(verb) })
 }
 
 // call is one HTTP request on its way to the pipeline and back.
@@ -74,6 +57,15 @@ type call struct {
 	format  format
 	started bool
 	warned  map[string]bool
+
+	// info, flow and the rest are for flow control and metrics, see observe.go.
+	info  RequestInfo
+	flow  Flow
+	began time.Time
+	// running tells that the request was begun.
+	running bool
+	code    int
+	size    int64
 }
 
 // recoverPanic turns a panic into one 500, or breaks the connection when the answer has begun.

@@ -20,7 +20,16 @@ import (
 func (c *call) other() {
 	c.query = c.r.URL.Query()
 	path := cmp.Or(c.r.URL.Path, "/")
-	a := &Attributes{User: c.user, Verb: strings.ToLower(c.r.Method), Path: path}
+	c.info = RequestInfo{
+		Attributes: Attributes{User: c.user, Verb: strings.ToLower(c.r.Method), Path: path},
+		Method:     c.r.Method, Query: c.query,
+	}
+	c.run(func() { c.page(path) })
+}
+
+// page serves a path that is not for a resource, if the user may see it.
+func (c *call) page(path string) {
+	a := &c.info.Attributes
 	allowed, reason, err := c.server.cfg.Authorizer.Authorize(c.r.Context(), a)
 	if err != nil || !allowed {
 		text := fmt.Sprintf("User %q cannot %s path %q", c.user.User, a.Verb, path)
@@ -33,13 +42,15 @@ func (c *call) other() {
 	s := c.server
 	switch trimmed := strings.TrimSuffix(path, "/"); {
 	case strings.HasPrefix(path, "/openapi/"):
-		c.started = true
-		s.openapi.ServeHTTP(c.w, c.r)
+		s.openapi.ServeHTTP(c.handOver(), c.r)
 	case c.r.Method != http.MethodGet && c.r.Method != http.MethodHead:
 		c.fail(methodNotAllowed())
 	case s.servesOpenID(path):
-		c.started = true
-		s.cfg.Authentication.ServiceAccounts.ServeHTTP(c.w, c.r)
+		s.cfg.Authentication.ServiceAccounts.ServeHTTP(c.handOver(), c.r)
+	case trimmed == "/metrics" && s.cfg.Metrics != nil:
+		s.cfg.Metrics.ServeHTTP(c.handOver(), c.r)
+	case strings.HasPrefix(path, debugPath) && s.dumps() != nil:
+		s.dumps().ServeHTTP(c.handOver(), c.r)
 	case trimmed == "":
 		c.json(map[string]any{"paths": s.paths()})
 	case trimmed == "/version":
@@ -87,6 +98,16 @@ func (s *Server) paths() []string {
 			continue
 		}
 		out = append(out, "/apis/"+gv.Group, "/apis/"+gv.String())
+	}
+	if s.cfg.Metrics != nil {
+		out = append(out, "/metrics")
+	}
+	for _, path := range healthPaths {
+		for _, h := range s.checks() {
+			if !h.ReadyOnly || path == "/readyz" {
+				out = append(out, path+"/"+h.Name)
+			}
+		}
 	}
 	if tokens := s.cfg.Authentication.ServiceAccounts; tokens != nil {
 		out = append(out, tokens.Paths()...)

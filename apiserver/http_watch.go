@@ -58,13 +58,16 @@ func (c *call) watch() error {
 
 // stream sends changes until the watch ends one way or the other.
 func (c *call) stream(ctx context.Context, f *frames, w *watcher) {
-	c.started = true
+	c.started, c.code = true, http.StatusOK
 	c.w.Header().Set("Content-Type", f.contentType())
 	c.w.Header().Set("Cache-Control", "no-cache, private")
 	c.w.WriteHeader(http.StatusOK)
 	rc := http.NewResponseController(c.w)
 	_ = rc.Flush() // an error shows again with the first event
 	for {
+		if len(w.pending) == 0 {
+			c.initialized()
+		}
 		changes, err := w.next(ctx)
 		if err != nil {
 			if ctx.Err() == nil && !errors.Is(err, store.ErrClosed) {
@@ -103,9 +106,11 @@ func (f *frames) burst(changes []change, w *watcher) error {
 	}()
 	for len(changes) > 0 {
 		for i := range changes {
+			at := len(f.buf)
 			if err := f.change(&changes[i]); err != nil {
 				return err
 			}
+			f.measure(len(f.buf) - at)
 			if len(f.buf) >= maxBurst {
 				if err := f.flush(); err != nil {
 					return err
@@ -126,7 +131,18 @@ func (f *frames) flush() error {
 	f.sent += len(f.buf)
 	_, err := f.call.w.Write(f.buf)
 	f.buf = f.buf[:0]
+	if len(f.sizes) > 0 {
+		f.call.server.cfg.Metrics.Watched(&f.call.info, f.sizes)
+		f.sizes = f.sizes[:0]
+	}
 	return err
+}
+
+// measure notes the size of an event for the metrics.
+func (f *frames) measure(size int) {
+	if f.call.server.cfg.Metrics != nil {
+		f.sizes = append(f.sizes, size)
+	}
 }
 
 // frames writes the events of a watch in the format that the client asked for.
@@ -136,6 +152,8 @@ type frames struct {
 	// buf are events that are not written yet, sent is how many bytes of the burst are.
 	buf  []byte
 	sent int
+	// sizes are those of the events in buf, for the metrics.
+	sizes []int
 }
 
 func (f *frames) contentType() string {

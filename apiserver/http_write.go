@@ -39,6 +39,7 @@ func (c *call) beginAnswer(media string) (done func()) {
 
 // send sends a body of a size, compressed if that pays. An error means that the client went away.
 func (c *call) send(code, size int, body func(io.Writer) error) {
+	c.code, c.size = code, int64(size)
 	h := c.w.Header()
 	if compressible(c.r, size) {
 		h.Set("Content-Encoding", "gzip")

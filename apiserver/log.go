@@ -163,7 +163,7 @@ func (c *call) relay(ctx context.Context, u *url.URL) error {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4096)) // whatever there is to tell
 		return kubeletError(resp.StatusCode, strings.TrimSpace(string(text)))
 	}
-	c.started = true
+	c.started, c.code = true, http.StatusOK
 	c.w.Header().Set("Content-Type", "text/plain")
 	c.w.WriteHeader(http.StatusOK)
 	copyFlushing(c.w, resp.Body)

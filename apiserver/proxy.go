@@ -15,8 +15,7 @@ import (
 // agree on: the answer to the upgrade goes back as it is, and clients that get none try the next.
 func (c *call) proxy(to *destination, conn *connection) error {
 	if c.needsSlash(to, conn) {
-		c.started = true
-		http.Redirect(c.w, c.r, c.r.URL.Path+"/", http.StatusMovedPermanently)
+		http.Redirect(c.handOver(), c.r, c.r.URL.Path+"/", http.StatusMovedPermanently)
 		return nil
 	}
 	ctx, done := c.stopped()
@@ -29,7 +28,7 @@ func (c *call) proxy(to *destination, conn *connection) error {
 	transport.ResponseHeaderTimeout = 0
 	defer transport.CloseIdleConnections()
 	var failed error
-	c.started = true
+	w := c.handOver()
 	p := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL, r.Out.Host = &to.url, to.url.Host
@@ -41,7 +40,7 @@ func (c *call) proxy(to *destination, conn *connection) error {
 		ModifyResponse: func(resp *http.Response) error { return c.localRedirect(resp, to) },
 		ErrorHandler:   func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
 	}
-	p.ServeHTTP(c.w, c.r.WithContext(ctx))
+	p.ServeHTTP(w, c.r.WithContext(ctx))
 	if failed == nil {
 		return nil
 	}

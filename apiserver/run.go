@@ -20,12 +20,15 @@ var systemUser = &Identity{User: "system:apiserver", Groups: []string{GroupMaste
 const keepEvery = time.Minute
 
 // Run makes what every cluster has, closes Ready, and keeps house until ctx ends: it removes Events
-// past their time, restores the objects that the server keeps itself, and lets go of indexes that nobody uses. It returns when all that it
-// started has stopped; the error is nil on cancel.
+// past their time, restores the objects that the server keeps itself, lets go of indexes that nobody uses, and runs
+// Config.FlowControl. It returns when all that it started has stopped; the error is nil on cancel.
 func (s *Server) Run(ctx context.Context) error {
 	err := s.bootstrap(ctx)
 	if policy, ok := s.cfg.Authorizer.(Policy); ok && err == nil {
 		err = policy.Bootstrap(ctx, s.Client(*systemUser))
+	}
+	if s.cfg.FlowControl != nil && err == nil {
+		err = s.cfg.FlowControl.Bootstrap(ctx, s.Client(*systemUser))
 	}
 	if err != nil {
 		if ctx.Err() != nil {
@@ -41,6 +44,13 @@ func (s *Server) Run(ctx context.Context) error {
 		"indexes":        s.releaseIndexes,
 	} {
 		wg.Go(func() { s.every(ctx, name, round) })
+	}
+	if f := s.cfg.FlowControl; f != nil {
+		wg.Go(func() {
+			if err := f.Run(ctx, s.Client(*systemUser)); err != nil && ctx.Err() == nil {
+				s.cfg.Logger.Error("flow control ended", "error", err)
+			}
+		})
 	}
 	wg.Wait()
 	return nil
