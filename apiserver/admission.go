@@ -169,7 +169,7 @@ func (s *Server) admitOne(ctx context.Context, admission Admission, r *Admission
 }
 
 func (s *Server) lookupRef(ctx context.Context, ref client.Ref) (client.Object, bool, error) {
-	res := s.table.byResource[ref.GroupVersionResource]
+	res := s.catalog.Load().table.byResource[ref.GroupVersionResource]
 	if res == nil {
 		return nil, false, nil
 	}
@@ -178,7 +178,7 @@ func (s *Server) lookupRef(ctx context.Context, ref client.Ref) (client.Object, 
 }
 
 func (s *Server) listRef(ctx context.Context, ref client.Ref) ([]client.Object, error) {
-	res := s.table.byResource[ref.GroupVersionResource]
+	res := s.catalog.Load().table.byResource[ref.GroupVersionResource]
 	if res == nil {
 		return nil, nil
 	}

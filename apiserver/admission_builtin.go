@@ -50,7 +50,7 @@ func (s *Server) namespaceLifecycle(ctx context.Context, r *AdmissionRequest) er
 		}
 		return nil
 	}
-	namespaces := s.table.byResource[namespacesResource]
+	namespaces := s.base.byResource[namespacesResource]
 	if r.Operation != Create || !r.Kind.Namespaced || namespaces == nil || isAccessReview(r) {
 		return nil
 	}
@@ -109,7 +109,7 @@ func (s *Server) serviceAccount(ctx context.Context, r *AdmissionRequest) error 
 	if pod.Spec.ServiceAccountName == "" {
 		pod.Spec.ServiceAccountName, pod.Spec.DeprecatedServiceAccount = "default", "default"
 	}
-	accounts := s.table.byResource[serviceAccountsResource]
+	accounts := s.base.byResource[serviceAccountsResource]
 	if !s.cfg.RequireServiceAccounts || accounts == nil {
 		return nil
 	}

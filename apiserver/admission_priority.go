@@ -33,7 +33,7 @@ var systemPriorityUses = map[string]string{
 
 // ensurePriorityClasses makes the system's classes unless they exist or their kind is not served.
 func (s *Server) ensurePriorityClasses(ctx context.Context) error {
-	res := s.table.byResource[priorityClassesResource]
+	res := s.base.byResource[priorityClassesResource]
 	if res == nil {
 		return nil
 	}
@@ -78,7 +78,7 @@ func (s *Server) keepPriorityClasses(ctx context.Context, r *AdmissionRequest) e
 // defaultPriorityClass returns the class of pods that name none, shared and read-only; nil when there is
 // none. Should there be two, it is the lower one.
 func (s *Server) defaultPriorityClass(ctx context.Context) (*schedulingv1.PriorityClass, error) {
-	res := s.table.byResource[priorityClassesResource]
+	res := s.base.byResource[priorityClassesResource]
 	if res == nil {
 		return nil, nil
 	}

@@ -21,7 +21,7 @@ var resourceQuotasResource = corev1.SchemeGroupVersion.WithResource("resourcequo
 // written in the transaction that stores the object, on the condition that they are as they were seen: so
 // no two writes can share what is left, and none is charged that is not stored.
 func (s *Server) resourceQuota(ctx context.Context, r *AdmissionRequest) error {
-	res := s.table.byResource[resourceQuotasResource]
+	res := s.base.byResource[resourceQuotasResource]
 	gr := r.Ref.GroupResource()
 	if res == nil || r.Object == nil || r.Ref.Namespace == "" || quota.Ignored(gr) || !charges(r) {
 		return nil

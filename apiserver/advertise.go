@@ -48,7 +48,7 @@ func (s *Server) advertise(ctx context.Context) error {
 		{client.Ref{GroupVersionResource: endpointsResource}, s.apiEndpoints(), s.fixEndpoints},
 		{client.Ref{GroupVersionResource: slicesResource}, s.apiSlice(), s.fixSlice},
 	} {
-		if s.table.byResource[o.ref.GroupVersionResource] == nil {
+		if s.base.byResource[o.ref.GroupVersionResource] == nil {
 			continue
 		}
 		o.ref.Namespace, o.ref.Name = metav1.NamespaceDefault, apiService

@@ -22,6 +22,8 @@ type Config struct {
 	Store Store
 	// Kinds are the kinds to serve, such as kinds.All() or some of its groups.
 	Kinds []Kind
+	// Sources give further kinds, which change while the server runs; see Server.SetKinds.
+	Sources []KindSource
 
 	// Admission are plugins besides those that kube-apiserver has on by default; see AdmissionPlugin
 	// about their order.

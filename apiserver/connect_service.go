@@ -59,7 +59,7 @@ func portName(svc *corev1.Service, port int32) (string, bool) {
 
 // endpoints returns the ready endpoints of a Service's port.
 func (s *Server) endpoints(c *call, svc *corev1.Service, port string) ([]endpoint, error) {
-	res := s.table.byResource[slicesResource]
+	res := s.base.byResource[slicesResource]
 	if res == nil {
 		return nil, nil
 	}

@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"cmp"
+	"context"
 	"crypto/sha512"
 	"encoding/json"
 	"fmt"
@@ -17,7 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/version"
 )
 
-// discoveryDocs tells clients what is served. The table does not change, so all is made once.
+// discoveryDocs tells clients what is served. It is made once for each table.
 type discoveryDocs struct {
 	versions []schema.GroupVersion
 	docs     map[string]any // by path
@@ -218,7 +219,11 @@ func groupVersionKind(k schema.GroupVersionKind) *metav1.GroupVersionKind {
 
 // discovery serves /api, /apis and what is below.
 func (c *call) discovery(path string) {
-	d := c.server.discovery
+	d, err := c.server.discovery(c.r.Context())
+	if err != nil {
+		c.fail(err)
+		return
+	}
 	c.w.Header().Add("Vary", "Accept")
 	if b, ok := d.aggregated[path]; ok && wantsAggregated(c.r) {
 		c.w.Header().Set("ETag", d.etags[path])
@@ -241,6 +246,15 @@ func (c *call) discovery(path string) {
 		return
 	}
 	c.write(http.StatusOK, mediaJSON, b)
+}
+
+// discovery returns the documents about what is served now.
+func (s *Server) discovery(ctx context.Context) (*discoveryDocs, error) {
+	now, err := s.refreshed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return now.discovery()
 }
 
 // wantsAggregated tells whether a client prefers the one document with everything.

@@ -115,7 +115,7 @@ func setDisruptionTarget(pod *corev1.Pod, now metav1.Time) {
 
 // chargeBudget finds the budget of a pod, and takes from it what the pod's end costs.
 func (s *Server) chargeBudget(ctx context.Context, pod *corev1.Pod) (settled, error) {
-	res := s.table.byResource[budgetsResource]
+	res := s.base.byResource[budgetsResource]
 	if res == nil {
 		return settled{}, nil
 	}

@@ -15,7 +15,7 @@ var eventsResource = corev1.SchemeGroupVersion.WithResource("events")
 
 // expireEvents removes the Events that nothing has been added to for Config.EventTTL.
 func (s *Server) expireEvents(ctx context.Context) error {
-	if s.cfg.EventTTL < 0 || s.table.byResource[eventsResource] == nil {
+	if s.cfg.EventTTL < 0 || s.base.byResource[eventsResource] == nil {
 		return nil
 	}
 	ref := client.Ref{GroupVersionResource: eventsResource}

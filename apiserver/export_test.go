@@ -66,7 +66,7 @@ func (s *Server) ReleaseIndexes() { _ = s.releaseIndexes(context.Background()) }
 
 // HasIndex tells whether there is an index of a kind's objects.
 func (s *Server) HasIndex(obj client.Object) bool {
-	r, err := s.table.resourceFor(obj)
+	r, err := s.catalog.Load().table.resourceFor(obj)
 	if err != nil {
 		return false
 	}

@@ -42,7 +42,7 @@ func (c *call) page(path string) {
 	s := c.server
 	switch trimmed := strings.TrimSuffix(path, "/"); {
 	case strings.HasPrefix(path, "/openapi/"):
-		s.openapi.ServeHTTP(c.handOver(), c.r)
+		c.openapi()
 	case c.r.Method != http.MethodGet && c.r.Method != http.MethodHead:
 		c.fail(methodNotAllowed())
 	case s.servesOpenID(path):
@@ -52,7 +52,7 @@ func (c *call) page(path string) {
 	case strings.HasPrefix(path, debugPath) && s.dumps() != nil:
 		s.dumps().ServeHTTP(c.handOver(), c.r)
 	case trimmed == "":
-		c.json(map[string]any{"paths": s.paths()})
+		c.rootPaths()
 	case trimmed == "/version":
 		c.json(s.version())
 	case below(healthPaths, trimmed):
@@ -78,6 +78,16 @@ func (c *call) noCustomResources() {
 	})
 }
 
+// openapi serves what is below /openapi.
+func (c *call) openapi() {
+	now, err := c.server.refreshed(c.r.Context())
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	now.openapi.ServeHTTP(c.handOver(), c.r)
+}
+
 // noPage answers a path outside of the API that leads nowhere.
 func (c *call) noPage() { c.text(http.StatusNotFound, "404 page not found\n") }
 
@@ -90,9 +100,18 @@ func (c *call) json(v any) {
 	c.write(http.StatusOK, mediaJSON, b)
 }
 
-func (s *Server) paths() []string {
+func (c *call) rootPaths() {
+	d, err := c.server.discovery(c.r.Context())
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	c.json(map[string]any{"paths": c.server.paths(d)})
+}
+
+func (s *Server) paths(d *discoveryDocs) []string {
 	out := []string{"/api", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"}
-	for _, gv := range s.discovery.versions {
+	for _, gv := range d.versions {
 		if gv.Group == "" {
 			out = append(out, "/api/"+gv.Version)
 			continue

@@ -52,6 +52,7 @@ func (c *call) watch() error {
 	if stop, ok := c.r.Context().Value(servingKey{}).(context.Context); ok {
 		defer context.AfterFunc(stop, cancel)()
 	}
+	defer c.rq.served().whenGone(cancel)()
 	c.stream(ctx, &frames{call: c, table: table}, w)
 	return nil
 }

@@ -151,7 +151,7 @@ func (x *objectIndex) find(ctx context.Context, st Store, sel *selector, terms [
 
 // releaseIndexes lets go of the indexes that no list has used since the last time: they hold entries that may be gone.
 func (s *Server) releaseIndexes(context.Context) error {
-	for _, r := range s.table.ordered {
+	for _, r := range s.catalog.Load().table.ordered {
 		if r.hub == nil {
 			r.index.release()
 		}

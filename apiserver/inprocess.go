@@ -31,7 +31,11 @@ var (
 func (c *inProcess) SharesObjects() bool { return true }
 
 func (c *inProcess) ResourceFor(obj runtime.Object) (schema.GroupVersionResource, error) {
-	r, err := c.server.table.resourceFor(obj)
+	now, err := c.server.refreshed(context.Background())
+	if err != nil {
+		return schema.GroupVersionResource{}, err
+	}
+	r, err := now.table.resourceFor(obj)
 	if err != nil {
 		return schema.GroupVersionResource{}, err
 	}
@@ -187,6 +191,7 @@ type channelWatch struct {
 	events chan watch.Event
 	ctx    context.Context
 	cancel context.CancelFunc
+	forget func() bool
 }
 
 func startWatch(ctx context.Context, src *watcher, timeoutSeconds *int64) *channelWatch {
@@ -196,6 +201,7 @@ func startWatch(ctx context.Context, src *watcher, timeoutSeconds *int64) *chann
 	} else {
 		w.ctx, w.cancel = context.WithCancel(ctx)
 	}
+	w.forget = src.sel.as.whenGone(w.cancel)
 	go w.run()
 	return w
 }
@@ -208,6 +214,7 @@ func (w *channelWatch) run() {
 	defer close(w.events)
 	defer w.src.close()
 	defer w.cancel()
+	defer w.forget()
 	for {
 		changes, err := w.src.next(w.ctx)
 		if err != nil {

@@ -1,8 +1,10 @@
 package apiserver
 
 import (
+	"maps"
 	"net/http"
 	"reflect"
+	"slices"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -13,11 +15,15 @@ import (
 // OpenAPI returns the handler of /openapi/v2, /openapi/v3 and what is below, which describes the
 // kinds. It builds a document when a client first asks for it, and nothing before.
 func OpenAPI(kinds []Kind, version string) http.Handler {
-	cfg := openapi.Config{Version: version}
+	return openapi.New(openapi.Config{Version: version, Kinds: describe(kinds)}).Handler()
+}
+
+func describe(kinds []Kind) []openapi.Kind {
+	out := make([]openapi.Kind, len(kinds))
 	for i := range kinds {
-		cfg.Kinds = append(cfg.Kinds, kinds[i].describe())
+		out[i] = kinds[i].describe()
 	}
-	return openapi.New(cfg).Handler()
+	return out
 }
 
 func (k *Kind) describe() openapi.Kind {
@@ -40,7 +46,8 @@ func (k *Kind) describe() openapi.Kind {
 			Name: "scale", Kind: autoscalingv1.SchemeGroupVersion.WithKind("Scale"), Object: &autoscalingv1.Scale{}, Verbs: written,
 		})
 	}
-	for name, s := range k.Subresources {
+	for _, name := range slices.Sorted(maps.Keys(k.Subresources)) {
+		s := k.Subresources[name]
 		out.Subresources = append(out.Subresources, s.describe(k, name, written))
 	}
 	return out

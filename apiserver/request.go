@@ -99,7 +99,14 @@ func (rq *request) begin(ctx context.Context, s *Server) error {
 	if err := s.authorize(ctx, rq); err != nil {
 		return err
 	}
-	as := s.table.served[rq.ref.GroupVersionResource]
+	as := s.catalog.Load().table.served[rq.ref.GroupVersionResource]
+	if (as == nil || as.gone != nil) && len(s.cfg.Sources) > 0 {
+		now, err := s.refreshed(ctx)
+		if err != nil {
+			return err
+		}
+		as = now.table.served[rq.ref.GroupVersionResource]
+	}
 	if as == nil {
 		return notFoundPath()
 	}

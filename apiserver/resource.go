@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -48,6 +49,8 @@ type resource struct {
 	// hub and version are set for a further version of the kind whose stored version is hub.
 	hub     *resource
 	version *Version
+	// gone ends when a resource of a source is not served any more; nil for those of Config.Kinds.
+	gone context.Context
 }
 
 // table finds resources.
@@ -61,28 +64,16 @@ type table struct {
 	ordered    []*resource
 }
 
-func newTable(kinds []Kind) (*table, error) {
+func newTable(rows []*row) (*table, error) {
 	t := &table{
 		byResource: map[schema.GroupVersionResource]*resource{},
 		served:     map[schema.GroupVersionResource]*resource{},
 		byKind:     map[schema.GroupVersionKind]*resource{},
 		byType:     map[reflect.Type]*resource{},
 	}
-	for _, k := range kinds {
-		r, err := newResource(k)
-		if err != nil {
-			return nil, err
-		}
-		if err := t.add(r); err != nil {
-			return nil, err
-		}
-		for i := range k.Versions {
-			v, err := newVersion(r, &k.Versions[i])
-			if err != nil {
-				return nil, err
-			}
-			v.managers = newManagers(&v.Kind, r.family, i+1)
-			if err := t.add(v); err != nil {
+	for _, row := range rows {
+		for _, r := range row.versions {
+			if err := t.add(r); err != nil {
 				return nil, err
 			}
 		}
@@ -93,10 +84,10 @@ func newTable(kinds []Kind) (*table, error) {
 // add enters a resource in one of its versions.
 func (t *table) add(r *resource) error {
 	if t.served[r.gvr] != nil {
-		return fmt.Errorf("apiserver: Config.Kinds has %s twice", r.gvr)
+		return fmt.Errorf("apiserver: %s is there twice", r.gvr)
 	}
 	if t.byKind[r.GroupVersionKind] != nil {
-		return fmt.Errorf("apiserver: Config.Kinds has %s twice", r.GroupVersionKind)
+		return fmt.Errorf("apiserver: %s is there twice", r.GroupVersionKind)
 	}
 	t.served[r.gvr] = r
 	t.byResource[r.gvr] = r

@@ -74,7 +74,7 @@ func (s *Server) every(ctx context.Context, name string, round func(context.Cont
 
 // bootstrap makes the system's own objects, as far as their kinds are served.
 func (s *Server) bootstrap(ctx context.Context) error {
-	if s.table.byResource[namespacesResource] == nil {
+	if s.base.byResource[namespacesResource] == nil {
 		return nil
 	}
 	for _, name := range systemNamespaces {
@@ -93,7 +93,7 @@ func (s *Server) bootstrap(ctx context.Context) error {
 
 // ensureNamespace makes a namespace unless it exists.
 func (s *Server) ensureNamespace(ctx context.Context, name string) error {
-	obj, _, err := s.lookup(ctx, s.table.byResource[namespacesResource], "", name)
+	obj, _, err := s.lookup(ctx, s.base.byResource[namespacesResource], "", name)
 	if err != nil || obj != nil {
 		return err
 	}

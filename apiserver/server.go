@@ -6,8 +6,8 @@ package apiserver
 
 import (
 	"context"
-	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/inboard/inboard/apiserver/client"
@@ -15,12 +15,13 @@ import (
 
 // Server is an API server; make it with New. All methods may be called from any number of goroutines.
 type Server struct {
-	cfg       Config
-	store     Store
-	table     *table
+	cfg   Config
+	store Store
+	// catalog has what is served now, base the resources of Config.Kinds alone, which don't change.
+	catalog   atomic.Pointer[catalog]
+	base      *table
+	setKinds  sync.Mutex
 	admission []AdmissionPlugin
-	discovery *discoveryDocs
-	openapi   http.Handler
 	inFlight  chan struct{}
 	ready     chan struct{}
 	readyOnce sync.Once
@@ -40,15 +41,16 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Authentication.ServiceAccounts != nil {
 		kinds = withTokens(kinds, s.issueToken)
 	}
-	t, err := newTable(kinds)
+	rows, err := newRows(kinds, nil, true)
 	if err != nil {
 		return nil, err
 	}
-	docs, err := newDiscovery(t)
+	first, err := newCatalog(cfg.Version, rows, nil, nil)
 	if err != nil {
 		return nil, err
 	}
-	s.table, s.discovery, s.openapi = t, docs, OpenAPI(t.kinds(), cfg.Version)
+	s.base = first.table
+	s.catalog.Store(first)
 	s.admission = s.admissionPlugins()
 	return s, nil
 }

@@ -21,7 +21,7 @@ var serviceCIDRsResource = networkingv1.SchemeGroupVersion.WithResource("service
 // ensureServiceCIDR makes the object that tells the range of the services' addresses, unless it is there or its kind is
 // not served, and says that it is ready. One that tells another range is left alone: addresses were given out of that.
 func (s *Server) ensureServiceCIDR(ctx context.Context) error {
-	res := s.table.byResource[serviceCIDRsResource]
+	res := s.base.byResource[serviceCIDRsResource]
 	if res == nil {
 		return nil
 	}

@@ -89,6 +89,14 @@ func (s *Server) watchInitial(ctx context.Context, w *watcher, opts *metav1.List
 	return nil
 }
 
+// whenGone calls stop when the resource is not served any more, unless forget is called before.
+func (r *resource) whenGone(stop func()) (forget func() bool) {
+	if r.gone == nil {
+		return func() bool { return true }
+	}
+	return context.AfterFunc(r.gone, stop)
+}
+
 func (w *watcher) close() { w.src.Close() }
 
 // bookmark returns an event that tells nothing but the revision.

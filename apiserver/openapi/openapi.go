@@ -8,6 +8,7 @@ package openapi
 
 import (
 	"cmp"
+	"reflect"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -43,9 +44,9 @@ type OpenAPI struct {
 	title, version string
 	kinds          []Kind
 	groups         []schema.GroupVersion
-	v2             document
-	v2proto        document
+	v2, v2proto    *document
 	v3             map[schema.GroupVersion]*document
+	byVersion      map[schema.GroupVersion][]Kind
 }
 
 // Config configures New.
@@ -53,6 +54,9 @@ type Config struct {
 	Kinds []Kind
 	// Version is the version of the API, "unversioned" by default.
 	Version string
+	// Previous is the description of an earlier state of the API, nil for none. The documents about what has not
+	// changed since are taken over from it.
+	Previous *OpenAPI
 }
 
 // New returns the description of an API. It builds no document.
@@ -62,28 +66,36 @@ func New(cfg Config) *OpenAPI {
 		version: cmp.Or(cfg.Version, "unversioned"),
 		kinds:   slices.Clone(cfg.Kinds),
 		v3:      map[schema.GroupVersion]*document{},
+
+		byVersion: map[schema.GroupVersion][]Kind{},
 	}
 	for _, k := range o.kinds {
 		gv := k.GroupVersion()
-		if o.v3[gv] == nil {
+		if o.byVersion[gv] == nil {
 			o.groups = append(o.groups, gv)
-			o.v3[gv] = &document{build: func() ([]byte, error) { return o.buildV3(gv) }}
 		}
+		o.byVersion[gv] = append(o.byVersion[gv], k)
 	}
-	o.v2.build = o.buildV2
-	o.v2proto.build = o.buildV2Proto
+	before := cfg.Previous
+	for _, gv := range o.groups {
+		if before != nil && o.version == before.version && reflect.DeepEqual(o.byVersion[gv], before.byVersion[gv]) {
+			o.v3[gv] = before.v3[gv]
+			continue
+		}
+		// What is taken over later must not hold all the rest.
+		part := &OpenAPI{title: o.title, version: o.version, groups: o.groups, byVersion: map[schema.GroupVersion][]Kind{gv: o.byVersion[gv]}}
+		o.v3[gv] = &document{build: func() ([]byte, error) { return part.buildV3(gv) }}
+	}
+	if before != nil && o.version == before.version && reflect.DeepEqual(o.kinds, before.kinds) {
+		o.v2, o.v2proto = before.v2, before.v2proto
+		return o
+	}
+	o.v2 = &document{build: o.buildV2}
+	o.v2proto = &document{build: o.buildV2Proto}
 	return o
 }
 
-func (o *OpenAPI) kindsOf(gv schema.GroupVersion) []Kind {
-	var out []Kind
-	for _, k := range o.kinds {
-		if k.GroupVersion() == gv {
-			out = append(out, k)
-		}
-	}
-	return out
-}
+func (o *OpenAPI) kindsOf(gv schema.GroupVersion) []Kind { return o.byVersion[gv] }
 
 // serves tells whether clients may use verb on the kind.
 func (k *Kind) serves(verb string) bool { return k.Verbs == nil || slices.Contains(k.Verbs, verb) }
