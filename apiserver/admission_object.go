@@ -26,13 +26,9 @@ func (r *AdmissionRequest) Version() AdmissionVersion { return r.version(r.reque
 
 // Versions returns all versions that the resource is served in.
 func (r *AdmissionRequest) Versions() []AdmissionVersion {
-	hub := r.request.res
-	out := []AdmissionVersion{r.version(hub)}
-	for i := range hub.Versions {
-		gvr := hub.Versions[i].GroupVersion().WithResource(hub.Resource)
-		if as := r.server.table.served[gvr]; as != nil {
-			out = append(out, r.version(as))
-		}
+	var out []AdmissionVersion
+	for _, as := range r.request.res.all {
+		out = append(out, r.version(as))
 	}
 	return out
 }
@@ -122,11 +118,12 @@ func unknownConversion(obj runtime.Object, kind schema.GroupVersionKind) error {
 
 // servedAs returns the resource in the version that has a kind.
 func (r *AdmissionRequest) servedAs(kind schema.GroupVersionKind) (*resource, error) {
-	as := r.server.table.byKind[kind]
-	if as == nil || as.storage() != r.request.res {
-		return nil, fmt.Errorf("%s has no version of the kind %s", r.request.res.gr, kind)
+	for _, as := range r.request.res.all {
+		if as.GroupVersionKind == kind {
+			return as, nil
+		}
 	}
-	return as, nil
+	return nil, fmt.Errorf("%s has no version of the kind %s", r.request.res.gr, kind)
 }
 
 // Decode returns what a JSON document describes, which is to be of one of the kinds of Versions. Unknown fields

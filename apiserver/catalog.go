@@ -53,6 +53,7 @@ func newRow(k Kind) (*row, error) {
 		v.managers = newManagers(&v.Kind, r.family, i+1)
 		out.versions = append(out.versions, v)
 	}
+	r.all = out.versions
 	return out, nil
 }
 

@@ -49,6 +49,8 @@ type resource struct {
 	// hub and version are set for a further version of the kind whose stored version is hub.
 	hub     *resource
 	version *Version
+	// all are the resource in all its versions, for the stored one.
+	all []*resource
 	// gone ends when a resource of a source is not served any more; nil for those of Config.Kinds.
 	gone context.Context
 }
