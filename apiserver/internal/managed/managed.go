@@ -125,6 +125,9 @@ func NewPartManager(t *Type, subresource string, only ...string) *Manager {
 	return m
 }
 
+// TypeConverter gives objects the schema of the kind that the manager is of.
+func (m *Manager) TypeConverter() managedfields.TypeConverter { return converter{m.typ} }
+
 func (m *Manager) newFields() (*managedfields.FieldManager, error) {
 	c := converter{m.typ}
 	var reset map[fieldpath.APIVersion]fieldpath.Filter

@@ -1,0 +1,76 @@
+package apiserver
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/managedfields"
+
+	"github.com/inboard/inboard/apiserver/client"
+)
+
+// Authorizer is the server's, for questions about anybody.
+func (r *AdmissionRequest) Authorizer() Authorizer { return r.server.cfg.Authorizer }
+
+// Served finds the resource that a kind is served as, in the kind's version.
+func (r *AdmissionRequest) Served(kind schema.GroupVersionKind) (resource schema.GroupVersionResource, namespaced, ok bool) {
+	res := r.server.table.byKind[kind]
+	if res == nil {
+		return schema.GroupVersionResource{}, false, false
+	}
+	return res.gvr, res.Namespaced, true
+}
+
+// LookupKind returns an object as one of a kind that is served. It is shared and read-only; ok is false when there
+// is none.
+func (r *AdmissionRequest) LookupKind(ctx context.Context, kind schema.GroupVersionKind, namespace, name string) (obj client.Object, ok bool, err error) {
+	as := r.server.table.byKind[kind]
+	if as == nil {
+		return nil, false, nil
+	}
+	obj, _, err = r.server.lookup(ctx, as.storage(), namespace, name)
+	if err != nil || obj == nil {
+		return nil, false, err
+	}
+	obj, err = as.shown(obj)
+	return obj, err == nil, err
+}
+
+// ListKind returns the objects of a namespace, or of all for "", as those of a kind that is served. They are shared
+// and read-only.
+func (r *AdmissionRequest) ListKind(ctx context.Context, kind schema.GroupVersionKind, namespace string) ([]client.Object, error) {
+	as := r.server.table.byKind[kind]
+	if as == nil {
+		return nil, nil
+	}
+	list, err := r.server.listRef(ctx, client.Ref{GroupVersionResource: as.storage().gvr, Namespace: namespace})
+	for i := range list {
+		if err == nil {
+			list[i], err = as.shown(list[i])
+		}
+	}
+	return list, err
+}
+
+// TypeConverter knows the schema of Target in the version of one of the kinds of Versions, as it merges what is
+// applied on the server's side.
+func (r *AdmissionRequest) TypeConverter(kind schema.GroupVersionKind) (managedfields.TypeConverter, error) {
+	as, part := r.request.served(), ""
+	switch {
+	case r.Body != nil:
+		return nil, fmt.Errorf("no schema for %s", kind)
+	case r.Ref.Subresource == "scale" && as.Scale != nil:
+		part = "scale"
+	default:
+		var err error
+		if as, err = r.servedAs(kind); err != nil {
+			return nil, err
+		}
+	}
+	m := as.managers[part]
+	if m == nil {
+		return nil, fmt.Errorf("no schema for %s", kind)
+	}
+	return m.TypeConverter(), nil
+}
