@@ -15,7 +15,7 @@ func (r *AdmissionRequest) Authorizer() Authorizer { return r.server.cfg.Authori
 
 // Served finds the resource that a kind is served as, in the kind's version.
 func (r *AdmissionRequest) Served(kind schema.GroupVersionKind) (resource schema.GroupVersionResource, namespaced, ok bool) {
-	res := r.server.table.byKind[kind]
+	res := r.server.catalog.Load().table.byKind[kind]
 	if res == nil {
 		return schema.GroupVersionResource{}, false, false
 	}
@@ -25,7 +25,7 @@ func (r *AdmissionRequest) Served(kind schema.GroupVersionKind) (resource schema
 // LookupKind returns an object as one of a kind that is served. It is shared and read-only; ok is false when there
 // is none.
 func (r *AdmissionRequest) LookupKind(ctx context.Context, kind schema.GroupVersionKind, namespace, name string) (obj client.Object, ok bool, err error) {
-	as := r.server.table.byKind[kind]
+	as := r.server.catalog.Load().table.byKind[kind]
 	if as == nil {
 		return nil, false, nil
 	}
@@ -40,7 +40,7 @@ func (r *AdmissionRequest) LookupKind(ctx context.Context, kind schema.GroupVers
 // ListKind returns the objects of a namespace, or of all for "", as those of a kind that is served. They are shared
 // and read-only.
 func (r *AdmissionRequest) ListKind(ctx context.Context, kind schema.GroupVersionKind, namespace string) ([]client.Object, error) {
-	as := r.server.table.byKind[kind]
+	as := r.server.catalog.Load().table.byKind[kind]
 	if as == nil {
 		return nil, nil
 	}

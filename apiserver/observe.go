@@ -95,7 +95,7 @@ func (c *call) describe(verb string) {
 		Resource: t.ref.Resource, Subresource: t.ref.Subresource, Name: t.ref.Name, Path: c.r.URL.Path,
 	}
 	r.Method, r.Query, r.IsResource = c.r.Method, c.query, true
-	if served := c.server.table.served[t.ref.GroupVersionResource]; served != nil {
+	if served := c.server.catalog.Load().table.served[t.ref.GroupVersionResource]; served != nil {
 		r.Kind = &served.Kind
 	}
 	r.LongRunning = t.longRunning(verb)
