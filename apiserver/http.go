@@ -13,6 +13,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/uuid"
 )
 
 // Handler returns the server as an http.Handler that serves the API at the root of a host. Client
@@ -24,6 +25,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{server: s, w: w, r: r, began: time.Now()}
 	defer c.ended()
 	defer c.recoverPanic()
+	w.Header().Set("Audit-Id", auditID(r))
 	id, err := s.authenticate(r)
 	if err != nil {
 		c.fail(err)
@@ -43,6 +45,19 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	verb := t.verbOf(r.Method, c.query)
 	c.describe(verb)
 	c.run(func() { c.resource(verb) })
+}
+
+// maxAuditID bounds an identifier that a client chose, as kube-apiserver does.
+const maxAuditID = 64
+
+// auditID returns what identifies a request in the logs of client and server: the client's own word for it or a new
+// one. It goes with the answer.
+func auditID(r *http.Request) string {
+	id := r.Header.Get("Audit-Id")
+	if id == "" {
+		return string(uuid.NewUUID())
+	}
+	return id[:min(len(id), maxAuditID)]
 }
 
 // call is one HTTP request on its way to the pipeline and back.

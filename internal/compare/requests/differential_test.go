@@ -1,15 +1,11 @@
 package requests
 
 import (
-	"bytes"
-	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
 	"maps"
 	"math/rand/v2"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
@@ -17,14 +13,11 @@ import (
 	"strings"
 	"testing"
 
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/kinds"
-	"github.com/inboard/inboard/internal/apitest"
 	"github.com/inboard/inboard/internal/compare/known"
-	"github.com/inboard/inboard/internal/compare/kube"
 )
 
 var (
@@ -68,57 +61,6 @@ func newKind(t *testing.T, k apiserver.Kind) *kind {
 			t.Fatal(err)
 		}
 		out.samples = append(out.samples, o)
-	}
-	return out
-}
-
-type api struct {
-	url    string
-	client *http.Client
-	real   bool
-}
-
-type answer struct {
-	code int
-	body object
-	text string
-}
-
-func (a *api) send(t *testing.T, r request) answer {
-	t.Helper()
-	if r.edit != nil {
-		path, _, _ := strings.Cut(r.path, "?")
-		got := a.send(t, request{method: "GET", path: path})
-		if got.code != 200 {
-			return got
-		}
-		r.edit(got.body)
-		r.body = encoded(got.body)
-	}
-	req, err := http.NewRequestWithContext(t.Context(), r.method, a.url+r.path, bytes.NewReader(r.body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer compare")
-	req.Header.Set("Accept", jsonType)
-	if r.media != "" {
-		req.Header.Set("Content-Type", r.media)
-	}
-	resp, err := a.client.Do(req)
-	if err != nil && a.real && strings.Contains(err.Error(), "INTERNAL_ERROR") {
-		return answer{} // kube-apiserver panicked
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := answer{code: resp.StatusCode}
-	if json.Unmarshal(raw, &out.body) != nil {
-		out.text = string(raw)
 	}
 	return out
 }
@@ -168,12 +110,12 @@ var values = regexp.MustCompile(`value: (\{.*\}|\[.*\]|null|\\"[^"]*\\"|-?\d+): 
 
 var index = regexp.MustCompile(`\[\d+\]`)
 
+// own matches what any server has its own of. Descriptions of columns are texts for people.
+var own = regexp.MustCompile(`\.columnDefinitions\[\d+\]\.description$|\.metadata\.continue$|\.metadata\.(managedFields|resourceVersion|uid)$|^(\.items\[\d+\])?\.spec\.(ports\[\d+\]\.nodePort|healthCheckNodePort)$`)
+
 // flatten puts the leaves of an object into out, but for what differs between any two servers.
 func flatten(out map[string]string, path string, v any) {
-	switch path {
-	case ".metadata.managedFields", ".metadata.resourceVersion", ".metadata.uid", ".items[0].metadata.managedFields",
-		".items[0].metadata.resourceVersion", ".spec.ports[0].nodePort", ".spec.ports[1].nodePort", ".items[0].spec.ports[0].nodePort",
-		".items[0].spec.ports[1].nodePort", ".spec.healthCheckNodePort", ".items[0].spec.healthCheckNodePort":
+	if own.MatchString(path) {
 		return
 	}
 	switch v := v.(type) {
@@ -281,19 +223,7 @@ func run(t *testing.T, k *kind, n int, real, ours *api, found findings) (sent in
 
 // The same requests get the same answers.
 func TestSameAnswers(t *testing.T) {
-	cfg := kube.Start(t)
-	hc, err := rest.HTTPClientFor(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	real := &api{url: cfg.Host, client: hc, real: true}
-	s := apitest.Open(t, func(c *apiserver.Config) {
-		c.Authentication.Tokens = map[string]apiserver.Identity{"compare": {User: "admin", UID: "admin", Groups: []string{apiserver.GroupMasters}}}
-		c.DisableAdmission = []string{"ServiceAccount"} // as package kube disables it
-	})
-	srv := httptest.NewServer(s.API.Handler())
-	t.Cleanup(srv.Close)
-	ours := &api{url: srv.URL, client: srv.Client()}
+	real, ours := start(t)
 	found := findings{}
 	chosen := regexp.MustCompile(*only)
 	total := 0

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"strings"
 )
@@ -22,6 +23,7 @@ type generator struct {
 type request struct {
 	method, path, media, accept string
 	body                        []byte
+	header                      http.Header
 	edit                        func(live object)
 }
 
