@@ -23,7 +23,7 @@ func (s *Server) create(ctx context.Context, rq *request, obj client.Object) (fo
 		return s.review(ctx, rq, obj)
 	}
 	if obj.GetResourceVersion() != "" {
-		return found{}, badRequest("resourceVersion should not be set on objects to be created")
+		return found{}, unreasoned("resourceVersion should not be set on objects to be created")
 	}
 	if rq.ref.Name != "" && obj.GetName() != rq.ref.Name {
 		return found{}, badRequest("the name of the object (%s) does not match the name on the URL (%s)", obj.GetName(), rq.ref.Name)

@@ -259,7 +259,7 @@ func (s *Server) discovery(ctx context.Context) (*discoveryDocs, error) {
 
 // wantsAggregated tells whether a client prefers the one document with everything.
 func wantsAggregated(r *http.Request) bool {
-	for _, a := range parseAccept(r.Header.Values("Accept")) {
+	for _, a := range parseAccept(r.Header.Get("Accept")) {
 		if a.media != mediaJSON && a.media != "*/*" && a.media != "application/*" {
 			continue
 		}

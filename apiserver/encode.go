@@ -81,7 +81,7 @@ func (f *found) encodeProto(as *resource) (encoded, error) {
 func marshalProto(obj runtime.Object) ([]byte, error) {
 	m, ok := obj.(protoMessage)
 	if !ok {
-		return nil, notAcceptable()
+		return nil, notAcceptable(false)
 	}
 	b, err := m.Marshal()
 	if b == nil {

@@ -21,6 +21,13 @@ func badRequest(format string, args ...any) error {
 	return apierrors.NewBadRequest(fmt.Sprintf(format, args...))
 }
 
+// unreasoned is an error that nobody gave a reason: Kubernetes takes it for the server's own.
+func unreasoned(format string, args ...any) error {
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusInternalServerError, Message: fmt.Sprintf(format, args...),
+	}}
+}
+
 // methodNotAllowed is the answer for a method that a path is not served with.
 func methodNotAllowed() error {
 	return &apierrors.StatusError{ErrStatus: metav1.Status{

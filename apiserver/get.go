@@ -65,6 +65,9 @@ func (s *Server) get(ctx context.Context, rq *request, resourceVersion string) (
 	if err := rq.one(); err != nil {
 		return found{}, err
 	}
+	if _, err := parseVersion(resourceVersion); err != nil {
+		return found{}, unreasoned("resourceVersion: Invalid value: %q: %v", resourceVersion, err)
+	}
 	if err := s.notOlderThan(ctx, resourceVersion); err != nil {
 		return found{}, err
 	}

@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -107,6 +108,13 @@ func (c *call) resource(verb string) {
 		c.noCustomResources()
 		return
 	}
+	if apierrors.IsNotFound(err) && !c.server.catalog.Load().table.hasGroup(ref.Group) {
+		c.noPage()
+		return
+	}
+	if apierrors.IsMethodNotSupported(err) {
+		err = nil // route tells it from a path that leads nowhere
+	}
 	if err != nil {
 		c.fail(err)
 		return
@@ -114,18 +122,17 @@ func (c *call) resource(verb string) {
 	rq.warn = c.warn
 	rq.agent = agentName(c.r.UserAgent())
 	c.rq = rq
+	if err := cmp.Or(c.route(), c.checkTimeout()); err != nil {
+		c.fail(err)
+		return
+	}
 	if conn := c.connection(); conn != nil {
 		if err := c.connect(conn, verb); err != nil {
 			c.fail(err)
 		}
 		return
 	}
-	serve, ok := c.verbs()[verb]
-	if !ok || !c.fits(verb) {
-		c.fail(methodNotAllowed())
-		return
-	}
-	if err := serve(); err != nil {
+	if err := c.verbs()[verb](); err != nil {
 		c.fail(err)
 	}
 }
@@ -138,19 +145,6 @@ func (c *call) selectors(verb string) selectors {
 		return selectors{query.Get("fieldSelector"), query.Get("labelSelector")}
 	}
 	return selectors{}
-}
-
-// fits tells whether the URL is one that the verb is served at: changes are made of one object, and
-// where there are namespaces, in one of them.
-func (c *call) fits(verb string) bool {
-	ref, namespaced := c.target.ref, c.rq.res.Namespaced
-	switch verb {
-	case verbUpdate, verbPatch, verbDelete:
-		return ref.Name != "" && (ref.Namespace != "" || !namespaced)
-	case verbCreate, verbDeleteCollection:
-		return ref.Namespace != "" || !namespaced
-	}
-	return true
 }
 
 func (c *call) verbs() map[string]func() error {
@@ -203,7 +197,7 @@ func (c *call) fail(err error) {
 // status writes a Status in the form that the client accepts, JSON if there is none.
 func (c *call) status(code int, status *metav1.Status) {
 	status.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
-	f, err := negotiate(c.r, true)
+	f, err := negotiate(c.r, false)
 	if err != nil {
 		f.media = mediaJSON
 	}

@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
@@ -111,6 +112,9 @@ func bodyError(err error, kind kindOf) error {
 	if err == nil || errors.As(err, &status) {
 		return err
 	}
+	if kind == deleteOptionsKind {
+		return badRequest("%v", err)
+	}
 	return badRequest("%s in version %q cannot be handled as a %s: %v", kind.Kind, kind.Version, kind.Kind, err)
 }
 
@@ -158,8 +162,11 @@ func decodeProto(rq *request, data []byte, into runtime.Object, kind kindOf) err
 		return unrecognized(kind, fmt.Sprintf("provided data does not appear to be a protobuf message, expected prefix %v", protoMagic), data)
 	}
 	var u runtime.Unknown
+	if len(raw) == 0 {
+		return unrecognized(kind, "empty body", data)
+	}
 	if err := u.Unmarshal(raw); err != nil {
-		return err
+		return unrecognized(kind, err.Error(), data)
 	}
 	if err := rq.sameKind(metav1.TypeMeta{APIVersion: u.APIVersion, Kind: u.Kind}, kind); err != nil {
 		return err
@@ -177,6 +184,9 @@ func notRegistered(tm metav1.TypeMeta) error {
 
 // unrecognized is the answer for a body in which no object can be seen. It shows how the body begins.
 func unrecognized(kind kindOf, what string, data []byte) error {
+	if kind == deleteOptionsKind {
+		return badRequest("%s", what)
+	}
 	const shown = 30
 	begin, more := data, ""
 	if len(begin) > shown {
@@ -191,6 +201,17 @@ func unrecognized(kind kindOf, what string, data []byte) error {
 		text = hex.EncodeToString(begin) + more
 	}
 	return badRequest("the object provided is unrecognized (must be of type %s): %s (%s)", kind.Kind, what, text)
+}
+
+// knowsKind tells whether a kind is one that objects of its group and version can be of.
+func (s *Server) knowsKind(kind kindOf) bool {
+	switch name := strings.TrimSuffix(kind.Kind, "List"); {
+	case s == nil, s.catalog.Load().table.byKind[kind.GroupVersion().WithKind(name)] != nil:
+		return true
+	case kind.Group == "" && name == "Status", strings.HasSuffix(name, "Options"), name == "WatchEvent":
+		return true
+	}
+	return false
 }
 
 // sameKind checks the type that a body names; what it leaves out is taken from the URL.
@@ -213,9 +234,12 @@ func (rq *request) sameKind(tm metav1.TypeMeta, want kindOf) error {
 			tm.Kind = want.Kind
 		}
 		return badRequest("%s in version %q cannot be handled as a %s: %v", tm.Kind, gv.Version, want.Kind, notRegistered(tm))
+	case tm.Kind != "" && tm.Kind != want.Kind && !rq.server.knowsKind(want.GroupVersion().WithKind(tm.Kind)):
+		tm.APIVersion = want.GroupVersion().String()
+		return badRequest("%s in version %q cannot be handled as a %s: %v", tm.Kind, want.Version, want.Kind, notRegistered(tm))
 	case tm.Kind != "" && tm.Kind != want.Kind:
-		return badRequest("%s in version %q cannot be handled as a %s: converting (%s.%s) to (%s.%s): unknown conversion",
-			tm.Kind, want.Version, want.Kind, want.Version, tm.Kind, want.Version, want.Kind)
+		return badRequest("%s in version %q cannot be handled as a %s: converting (%s.%s) to (%s): unknown conversion",
+			tm.Kind, want.Version, want.Kind, want.Version, tm.Kind, internalName(want))
 	}
 	return nil
 }

@@ -21,6 +21,9 @@ type target struct {
 
 // parsePath reads the path of a request for a resource; ok is false for all other paths.
 func parsePath(path string) (t target, ok bool) {
+	if strings.HasPrefix(path, "//") {
+		return target{}, false
+	}
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	var gv schema.GroupVersion
 	switch {
@@ -59,10 +62,10 @@ func isNamespaceSubresource(parts []string) bool {
 func (t *target) verbOf(method string, query url.Values) string {
 	switch method {
 	case http.MethodGet, http.MethodHead:
-		switch watch := t.watch || isTrue(query, "watch"); {
-		case watch && t.ref.Subresource == "":
+		switch {
+		case t.watch && t.ref.Subresource == "", t.ref.Name == "" && isTrue(query, "watch"):
 			return verbWatch
-		case t.ref.Name == "":
+		case t.ref.Name == "" && t.ref.Subresource == "":
 			return verbList
 		}
 		return verbGet

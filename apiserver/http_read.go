@@ -76,7 +76,9 @@ func (c *call) listed(l *listed) error {
 	switch f.as {
 	case "Table":
 		return c.listedTable(l, head, opts)
-	case "PartialObjectMetadata", "PartialObjectMetadataList":
+	case "PartialObjectMetadata":
+		return otherForm("you requested PartialObjectMetadata, but the requested object is a list (*%sList)", as.storage().internalName())
+	case "PartialObjectMetadataList":
 		head.SetGroupVersionKind(f.metaVersion().WithKind("PartialObjectMetadataList"))
 		as = as.storage()
 		for i := range l.items {

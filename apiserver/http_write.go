@@ -118,6 +118,9 @@ func (c *call) object(code int, obj runtime.Object) error {
 }
 
 func (c *call) transformed(code int, obj client.Object, opts tableOptions) error {
+	if c.format.as == "PartialObjectMetadataList" {
+		return otherForm("you requested PartialObjectMetadataList, but the requested object is not a list (*%s)", c.rq.res.internalName())
+	}
 	out, err := c.server.transform(&c.format, c.rq.served(), obj, opts)
 	if err != nil {
 		return err
@@ -139,7 +142,7 @@ func (c *call) contentType() string { return c.format.media }
 
 func (c *call) tableOptions() (tableOptions, error) {
 	opts := tableOptions{}
-	if v := c.query["includeObject"]; len(v) > 0 {
+	if v := c.query["includeObject"]; len(v) > 0 && c.format.as == "Table" {
 		opts.include = metav1.IncludeObjectPolicy(v[0])
 	}
 	return opts, checkInclude(opts.include)
@@ -147,7 +150,7 @@ func (c *call) tableOptions() (tableOptions, error) {
 
 // negotiated reads the Accept header.
 func (c *call) negotiated() error {
-	f, err := negotiate(c.r, true)
+	f, err := negotiate(c.r, c.rq.verb == verbWatch)
 	c.format = f
 	return err
 }

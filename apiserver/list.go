@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"path"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -52,7 +53,7 @@ func (s *Server) findList(ctx context.Context, rq *request, opts *metav1.ListOpt
 	if err != nil {
 		return nil, err
 	}
-	return s.collect(ctx, sel, revision, start, int(opts.Limit))
+	return s.collect(ctx, sel, revision, start, int(max(opts.Limit, 0)))
 }
 
 // listFrom tells at which revision (0 for the newest) and key a list begins.
@@ -125,7 +126,7 @@ func (s *Server) collect(ctx context.Context, sel *selector, revision int64, sta
 
 // more notes that the list goes on after key, with so many keys to come.
 func (l *listed) more(sel *selector, key string, left int) error {
-	token, err := encodeContinue(sel, l.revision, key)
+	token, err := tokenAt(sel, l.revision, key+"\x00")
 	l.next = token
 	if sel.all() {
 		n := int64(left)
@@ -168,13 +169,10 @@ type continueToken struct {
 
 const continueVersion = "meta.k8s.io/v1"
 
-// encodeContinue returns the token of a list that goes on after the key last.
-func encodeContinue(sel *selector, revision int64, last string) (string, error) {
-	return tokenAt(sel, revision, last+"\x00")
-}
-
+// tokenAt returns the token of a list that goes on at key. Like Kubernetes' own, it tells the key below what the list
+// is of, with a slash before it.
 func tokenAt(sel *selector, revision int64, key string) (string, error) {
-	b, err := json.Marshal(continueToken{continueVersion, revision, strings.TrimPrefix(key, sel.res.prefix)})
+	b, err := json.Marshal(continueToken{continueVersion, revision, "/" + strings.TrimPrefix(key, sel.key)})
 	return base64.RawURLEncoding.EncodeToString(b), err
 }
 
@@ -184,16 +182,24 @@ func decodeContinue(token string, sel *selector) (int64, string, error) {
 	if err == nil {
 		err = json.Unmarshal(b, &t)
 	}
-	key := sel.res.prefix + t.StartKey
+	invalid := func(format string, args ...any) (int64, string, error) {
+		return 0, "", badRequest("invalid continue token: continue key is not valid: "+format, args...)
+	}
 	switch {
 	case err != nil:
-		return 0, "", badRequest("invalid continue token: continue key is not valid: %v", err)
+		return invalid("%v", err)
 	case t.APIVersion != continueVersion:
-		return 0, "", badRequest("invalid continue token: continue key is not valid: server does not recognize this encoded version %q", t.APIVersion)
-	case t.ResourceVersion == 0 || t.StartKey == "":
-		return 0, "", badRequest("invalid continue token: continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
-	case key < sel.key || sel.end == "" || key >= sel.end:
-		return 0, "", badRequest("invalid continue token: continue key is not valid: it belongs to another list")
+		return invalid("server does not recognize this encoded version %v", t.APIVersion)
+	case t.ResourceVersion == 0:
+		return invalid("incorrect encoded start resourceVersion (version %v)", continueVersion)
+	case t.StartKey == "":
+		return invalid("encoded start key empty (version %v)", continueVersion)
+	case sel.end == "":
+		return invalid("the list is of one object")
 	}
-	return max(t.ResourceVersion, 0), key, nil
+	start := "/" + strings.TrimPrefix(t.StartKey, "/")
+	if path.Clean(start) != start {
+		return invalid("%s", t.StartKey)
+	}
+	return max(t.ResourceVersion, 0), sel.key + start[1:], nil
 }

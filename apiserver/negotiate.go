@@ -1,7 +1,8 @@
 package apiserver
 
 import (
-	"mime"
+	"cmp"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -38,40 +39,79 @@ type clause struct {
 	q      float64
 }
 
-// parseAccept returns the clauses of Accept headers, the best first.
-func parseAccept(headers []string) []clause {
+// parseAccept returns the clauses of an Accept header, the best first; those that can't be read are left out.
+func parseAccept(header string) []clause {
 	var out []clause
-	for _, part := range strings.Split(strings.Join(headers, ","), ",") {
-		media, params, err := mime.ParseMediaType(strings.TrimSpace(part))
-		if err != nil {
+	for part := range strings.SplitSeq(header, ",") {
+		media, params, _ := strings.Cut(strings.TrimSpace(part), ";")
+		kind, sub, ok := strings.Cut(strings.TrimSpace(media), "/")
+		switch {
+		case !ok && media == "*":
+			kind, sub = "*", "*"
+		case !ok || sub == "" || strings.Contains(sub, "/"):
 			continue
 		}
-		c := clause{media: media, params: params, q: 1}
-		if q, err := strconv.ParseFloat(params["q"], 64); err == nil {
-			c.q = q
+		c := clause{media: strings.TrimSpace(kind) + "/" + strings.TrimSpace(sub), q: 1, params: map[string]string{}}
+		for param := range strings.SplitSeq(params, ";") {
+			name, value, _ := strings.Cut(param, "=")
+			switch name = strings.TrimSpace(name); {
+			case value == "" || strings.Contains(value, "="):
+			case name == "q":
+				c.q, _ = strconv.ParseFloat(value, 32) // what is no number is worth nothing
+			default:
+				c.params[name] = strings.TrimSpace(value)
+			}
 		}
 		out = append(out, c)
 	}
 	slices.SortStableFunc(out, func(a, b clause) int {
-		switch {
-		case a.q > b.q:
-			return -1
-		case a.q < b.q:
-			return 1
-		}
-		return 0
+		return cmp.Or(cmp.Compare(b.q, a.q), cmp.Compare(strings.Count(a.media, "*"), strings.Count(b.media, "*")))
 	})
 	return out
 }
 
-// negotiate chooses the form of an answer.
-func negotiate(r *http.Request, transforms bool) (format, error) {
-	headers := r.Header.Values("Accept")
-	if len(headers) == 0 || strings.TrimSpace(strings.Join(headers, "")) == "" {
+// The media types that answers and the events of watches come in.
+var (
+	answerTypes = []string{mediaJSON, mediaYAML, mediaProto}
+	streamTypes = []string{mediaJSON + streamParam, mediaProto + streamParam}
+)
+
+// produces returns what kube-apiserver says that requests of a verb may be answered in: where there is a watch, there
+// may be events.
+func produces(verb string) []string {
+	if verb == verbList || verb == verbWatch {
+		return slices.Concat(answerTypes, streamTypes)
+	}
+	return answerTypes
+}
+
+// acceptable refuses what fits none of the media types by its name, before anything is negotiated, as kube-apiserver's
+// router does: "application/*" is not good enough for it, and nobody looks at parameters.
+func acceptable(r *http.Request, types []string) error {
+	header := r.Header.Get("Accept")
+	if header == "" {
+		return nil
+	}
+	for part := range strings.SplitSeq(header, ",") {
+		media, _, _ := strings.Cut(part, ";")
+		if media = strings.Trim(media, " "); media == "*/*" || slices.Contains(types, media) {
+			return nil
+		}
+	}
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusNotAcceptable, Reason: metav1.StatusReasonNotAcceptable,
+		Message: "406: Not Acceptable\n\nAvailable representations: " + strings.Join(types, ", "), Details: &metav1.StatusDetails{},
+	}}
+}
+
+// negotiate chooses the form of an answer; stream asks for one that events can be sent in.
+func negotiate(r *http.Request, stream bool) (format, error) {
+	header := r.Header.Get("Accept")
+	if header == "" {
 		return format{media: mediaJSON}, nil
 	}
-	for _, c := range parseAccept(headers) {
-		f := format{params: c.params}
+	for _, c := range parseAccept(header) {
+		f := format{params: c.params, as: c.params["as"], version: c.params["v"]}
 		switch c.media {
 		case mediaJSON, mediaYAML, mediaProto:
 			f.media = c.media
@@ -80,16 +120,18 @@ func negotiate(r *http.Request, transforms bool) (format, error) {
 		default:
 			continue
 		}
-		f.as = c.params["as"]
-		if f.as == "" {
-			return f, nil
+		if kind := c.params["stream"]; kind != "" && (kind != "watch" || f.media == mediaYAML) {
+			continue
 		}
-		f.version = c.params["v"]
-		if transforms && f.known(c.params["g"]) {
-			return f, nil
+		if (f.as != "" || c.params["g"] != "" || f.version != "") && !f.known(c.params["g"]) {
+			continue
 		}
+		if stream && f.media == mediaYAML {
+			break // it can't be sent piece by piece, and what else would do is not looked for
+		}
+		return f, nil
 	}
-	return format{}, notAcceptable()
+	return format{}, notAcceptable(stream)
 }
 
 // known tells whether the server can transform objects to what as asks for.
@@ -106,11 +148,22 @@ func (f *format) known(group string) bool {
 	return false
 }
 
-func notAcceptable() error {
+func notAcceptable(stream bool) error {
+	types := answerTypes
+	if stream {
+		types = streamTypes
+	}
 	return &apierrors.StatusError{ErrStatus: metav1.Status{
 		Status: metav1.StatusFailure, Code: http.StatusNotAcceptable, Reason: metav1.StatusReasonNotAcceptable,
-		Message: "406: Not Acceptable\n\nAvailable representations: " +
-			strings.Join([]string{mediaJSON, mediaYAML, mediaProto, mediaJSON + streamParam, mediaProto + streamParam}, ", "),
+		Message: "only the following media types are accepted: " + strings.Join(types, ", "),
+	}}
+}
+
+// otherForm is the answer to who wants a list of what is one object, or one of what is a list.
+func otherForm(format string, args ...any) error {
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusNotAcceptable, Reason: metav1.StatusReasonNotAcceptable,
+		Message: fmt.Sprintf(format, args...),
 	}}
 }
 
@@ -118,7 +171,7 @@ func unsupportedMedia() error {
 	return &apierrors.StatusError{ErrStatus: metav1.Status{
 		Status: metav1.StatusFailure, Code: http.StatusUnsupportedMediaType, Reason: metav1.StatusReasonUnsupportedMediaType,
 		Message: "the body of the request was in an unknown format - accepted media types include: " +
-			strings.Join([]string{mediaJSON, mediaYAML, mediaProto}, ", "),
+			strings.Join(answerTypes, ", "),
 	}}
 }
 

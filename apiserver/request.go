@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -50,9 +52,10 @@ func (r *resource) serves(verb string) bool {
 
 // request is one request on its way through the pipeline, wherever it came from.
 type request struct {
-	user *Identity
-	verb string
-	ref  client.Ref
+	server *Server
+	user   *Identity
+	verb   string
+	ref    client.Ref
 	// only are the selectors of a list, watch or deletecollection, for its authorization.
 	only selectors
 	// res is the resource in its stored version, as the version that the request is in; see served.
@@ -89,7 +92,7 @@ func (s *Server) beginWith(ctx context.Context, user *Identity, verb string, ref
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	rq := &request{user: user, verb: verb, ref: ref, only: only, warn: noWarnings, agent: userName(user)}
+	rq := &request{server: s, user: user, verb: verb, ref: ref, only: only, warn: noWarnings, agent: userName(user)}
 	return rq, rq.begin(ctx, s)
 }
 
@@ -112,7 +115,7 @@ func (rq *request) begin(ctx context.Context, s *Server) error {
 	}
 	rq.res, rq.as = as.storage(), as
 	if !rq.res.Namespaced && rq.ref.Namespace != "" {
-		return badRequest("%s are not namespaced, but the request names the namespace %q", rq.ref.GroupResource(), rq.ref.Namespace)
+		return notFoundPath()
 	}
 	if rq.ref.Subresource == "" && !rq.res.serves(rq.verb) {
 		return apierrors.NewMethodNotSupported(rq.res.gr, rq.verb)
@@ -127,6 +130,9 @@ func (rq *request) one() error {
 	}
 	if rq.res.Namespaced && rq.ref.Namespace == "" {
 		return badRequest("an empty namespace may not be set when a resource name is provided")
+	}
+	if wrong := path.IsValidPathSegmentName(rq.ref.Name); len(wrong) > 0 {
+		return badRequest("Name parameter invalid: %q: %s", rq.ref.Name, strings.Join(wrong, ";"))
 	}
 	return nil
 }

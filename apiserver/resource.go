@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -64,6 +65,22 @@ type table struct {
 	byKind     map[schema.GroupVersionKind]*resource
 	byType     map[reflect.Type]*resource
 	ordered    []*resource
+}
+
+// internalName is what Kubernetes' errors call a kind: by the Go type that its server works on.
+func (r *resource) internalName() string { return internalName(r.GroupVersionKind) }
+
+func internalName(kind schema.GroupVersionKind) string {
+	name, _, _ := strings.Cut(kind.Group, ".")
+	if name == "" || name == "events" {
+		name = "core"
+	}
+	return name + "." + kind.Kind
+}
+
+// hasGroup tells whether any kind of a group is served.
+func (t *table) hasGroup(group string) bool {
+	return slices.ContainsFunc(t.ordered, func(r *resource) bool { return r.Group == group })
 }
 
 func newTable(rows []*row) (*table, error) {

@@ -159,11 +159,9 @@ func checkListOptions(opts *metav1.ListOptions, watch bool) error {
 		ResourceVersion: opts.ResourceVersion, ResourceVersionMatch: opts.ResourceVersionMatch,
 		SendInitialEvents: opts.SendInitialEvents, AllowWatchBookmarks: opts.AllowWatchBookmarks,
 	}
+	internalversion.SetListOptionsDefaults(internal, true)
 	if errs := listvalidation.ValidateListOptions(internal, true); len(errs) > 0 {
 		return apierrors.NewInvalid(schema.GroupKind{Group: metav1.GroupName, Kind: "ListOptions"}, "", errs)
-	}
-	if opts.Limit < 0 {
-		return badRequest("limit: Invalid value: %d: must be greater than or equal to 0", opts.Limit)
 	}
 	return nil
 }

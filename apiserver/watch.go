@@ -45,7 +45,7 @@ func (s *Server) watch(ctx context.Context, rq *request, opts *metav1.ListOption
 	}
 	revision, err := parseVersion(opts.ResourceVersion)
 	if err != nil {
-		return nil, badRequest("invalid resource version: resourceVersion: Invalid value: %q: %v", opts.ResourceVersion, err)
+		return nil, unreasoned("resourceVersion: Invalid value: %q: %v", opts.ResourceVersion, err)
 	}
 	w := &watcher{sel: sel, bookmarks: opts.AllowWatchBookmarks, sent: revision}
 	initial := revision == 0

@@ -65,7 +65,7 @@ func newKind(t *testing.T, k apiserver.Kind) *kind {
 	return out
 }
 
-var volatile = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|10\.96\.\d+\.\d+|Key: [^,]*`)
+var volatile = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|10\.96\.\d+\.\d+|Key: [^,]*| in scheme "[^"]*"`)
 
 // aspects returns what is compared of an answer, by name.
 func aspects(a answer) map[string]string {
@@ -178,12 +178,25 @@ func (f findings) compare(k *kind, r request, want, got answer) bool {
 				fmt.Fprintf(&text, "      and %d more\n", len(differ)-i)
 				break
 			}
-			fmt.Fprintf(&text, "      %s\n        kube-apiserver: %s\n        ours:           %s\n", key, cut(theirs[key]), cut(ours[key]))
+			a, b := alone(theirs[key], ours[key])
+			fmt.Fprintf(&text, "      %s\n        kube-apiserver: %s\n        ours:           %s\n", key, cut(a), cut(b))
 		}
 		f[what] = &finding{example: text.String()}
 	}
 	f[what].n++
 	return true
+}
+
+// alone returns the lines of each text that the other has not.
+func alone(a, b string) (string, string) {
+	left, right := strings.Split(a, "\n"), strings.Split(b, "\n")
+	for i := 0; i < len(left); i++ {
+		if j := slices.Index(right, left[i]); j >= 0 {
+			left, right = slices.Delete(left, i, i+1), slices.Delete(right, j, j+1)
+			i--
+		}
+	}
+	return strings.Join(left, "\n"), strings.Join(right, "\n")
 }
 
 func cut(s string) string {

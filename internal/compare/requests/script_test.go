@@ -109,7 +109,8 @@ func (s *step) check(t *testing.T, file string, theirs, mine map[string]string) 
 		_, known := s.known[key]
 		switch differ := theirs[key] != mine[key]; {
 		case differ && !known:
-			fmt.Fprintf(&text, "  %s\n    kube-apiserver: %s\n    ours:           %s\n", key, cut(theirs[key]), cut(mine[key]))
+			a, b := alone(theirs[key], mine[key])
+			fmt.Fprintf(&text, "  %s\n    kube-apiserver: %s\n    ours:           %s\n", key, cut(a), cut(b))
 		case !differ && known:
 			fmt.Fprintf(&text, "  %s is no difference any more\n", key)
 		}
