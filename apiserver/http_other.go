@@ -54,7 +54,7 @@ func (c *call) page(path string) {
 	case trimmed == "":
 		c.rootPaths()
 	case trimmed == "/version":
-		c.json(s.version())
+		c.json(s.Version())
 	case below(healthPaths, trimmed):
 		c.health(trimmed)
 	case below([]string{"/api", "/apis"}, trimmed):
@@ -135,8 +135,8 @@ func (s *Server) paths(d *discoveryDocs) []string {
 	return slices.Compact(out)
 }
 
-// version returns what /version tells.
-func (s *Server) version() version.Info {
+// Version returns what /version tells.
+func (s *Server) Version() version.Info {
 	major, minor := "1", ""
 	if parts := strings.SplitN(strings.TrimPrefix(s.cfg.Version, "v"), ".", 3); len(parts) == 3 {
 		major, minor = parts[0], parts[1]

@@ -7,9 +7,11 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/store"
 )
 
 // RequestInfo is a request over HTTP as flow control and metrics see it. It is shared: read it only.
@@ -226,4 +228,20 @@ func (t *timing) all(err error) {
 	if t.metrics != nil {
 		t.metrics.Admitted("", t.mutating, t.operation, t.last.Sub(t.begun), err != nil)
 	}
+}
+
+// CountObjects returns how many objects of each resource are stored.
+func (s *Server) CountObjects(ctx context.Context) (map[schema.GroupResource]int64, error) {
+	out := map[schema.GroupResource]int64{}
+	for _, r := range s.table.ordered {
+		if r.hub != nil || r.Review != nil {
+			continue
+		}
+		all, err := s.store.Range(ctx, store.Range{Key: r.prefix, End: store.PrefixEnd(r.prefix), Limit: 1})
+		if err != nil {
+			return nil, storeError(err, 0)
+		}
+		out[r.gr] = int64(all.Count)
+	}
+	return out, nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client/rest"
 	"github.com/inboard/inboard/apiserver/kinds"
+	"github.com/inboard/inboard/apiserver/metrics"
 	"github.com/inboard/inboard/apiserver/pki"
 	"github.com/inboard/inboard/store"
 	"github.com/inboard/inboard/store/etcdapi"
@@ -141,10 +142,15 @@ func (c *cluster) serveAPI(ctx context.Context, wg *sync.WaitGroup, st *store.St
 	if err := c.authorize(&cfg); err != nil {
 		return err
 	}
-	var err error
+	figures, err := metrics.New(metrics.Config{})
+	if err != nil {
+		return err
+	}
+	cfg.Metrics = figures
 	if c.server, err = apiserver.New(cfg); err != nil {
 		return err
 	}
+	figures.Observe(c.server)
 	serving, err := c.certificates(ln.Addr())
 	if err != nil {
 		return err

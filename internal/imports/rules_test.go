@@ -53,6 +53,8 @@ var rules = []rule{
 		why: "a way to prove an identity that a program may choose"},
 	{pkg: "apiserver/serviceaccount", may: with("github.com/go-jose/go-jose/v4/..."), own: []string{"apiserver", "apiserver/client"},
 		why: "the only package that knows JSON Web Tokens"},
+	{pkg: "apiserver/metrics", may: []string{"github.com/prometheus/client_golang/prometheus/..."}, own: []string{"apiserver", "apiserver/flowcontrol"},
+		why: "a server's figures for Prometheus; nobody else needs it"},
 	{pkg: "apiserver/pki", may: []string{"sigs.k8s.io/yaml"}, why: "certificates are the standard library's"},
 	{pkg: "apiserver/kinds/batch", may: with("k8s.io/component-helpers/...", "github.com/robfig/cron/v3"), own: []string{"apiserver", "apiserver/client", "apiserver/kinds/..."},
 		why: "the parser of CronJobs' schedules is Kubernetes' own, so that its errors read the same"},
@@ -149,7 +151,7 @@ var banned = []struct {
 	{dep: "github.com/opencontainers/runc/...", except: []string{"kubelet/runc", "examples/..."}, why: "only kubelet/runc needs libcontainer"},
 	{dep: "github.com/coreos/go-iptables/...", except: []string{"proxy/iptables", "examples/..."}, why: "only proxy/iptables needs it"},
 	// Kubernetes' CEL libraries bring it: they count compilations.
-	{dep: "github.com/prometheus/client_golang/...", except: append([]string{"store/metrics", "scheduler/metrics"}, celUsers...), why: "metrics are for who asks for them"},
+	{dep: "github.com/prometheus/client_golang/...", except: append([]string{"store/metrics", "scheduler/metrics", "apiserver/metrics"}, celUsers...), why: "metrics are for who asks for them"},
 	// hashicorp/raft itself brings it.
 	{dep: "testing", except: []string{"store/storetest", "store/raft", "store/metrics", "store/etcdapi/etcdraft", "apiserver/client/clienttest", "kubelet/kubelettest/...", "internal/apitest", "internal/nstest", "examples/..."},
 		why: "programs don't link test code"},
