@@ -233,7 +233,7 @@ func (t *timing) all(err error) {
 // CountObjects returns how many objects of each resource are stored.
 func (s *Server) CountObjects(ctx context.Context) (map[schema.GroupResource]int64, error) {
 	out := map[schema.GroupResource]int64{}
-	for _, r := range s.table.ordered {
+	for _, r := range s.catalog.Load().table.ordered {
 		if r.hub != nil || r.Review != nil {
 			continue
 		}
