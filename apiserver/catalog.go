@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"github.com/inboard/inboard/apiserver/openapi"
 )
 
@@ -78,7 +80,25 @@ func newRows(kinds []Kind, before []*row, fixed bool) ([]*row, error) {
 		}
 		out[i] = r
 	}
+	joinVersions(out)
 	return out, nil
+}
+
+// joinVersions makes the rows of a custom resource know each other.
+func joinVersions(rows []*row) {
+	byResource := map[schema.GroupResource][]*resource{}
+	for _, r := range rows {
+		if first := r.versions[0]; first.Custom != nil {
+			byResource[first.gr] = append(byResource[first.gr], first)
+		}
+	}
+	for _, all := range byResource {
+		for _, r := range all {
+			if !slices.Equal(r.all, all) {
+				r.all = all
+			}
+		}
+	}
 }
 
 // isOf tells whether a row was made of a kind: its sample is the very same object.

@@ -25,6 +25,7 @@ type (
 type versionKey struct {
 	kind schema.GroupVersionKind
 	what string
+	row  *resource // when it is for one row alone
 }
 
 // cacheKeys are the keys for one version of a kind. Object and goneObject are for the object itself.
@@ -33,12 +34,22 @@ type cacheKeys struct{ json, goneJSON, proto, goneProto, object, goneObject any 
 var storedKeys = cacheKeys{json: jsonKey{}, goneJSON: goneJSONKey{}, proto: protoKey{}, goneProto: goneProtoKey{}}
 
 func versionKeys(kind schema.GroupVersionKind) cacheKeys {
-	key := func(what string) any { return versionKey{kind, what} }
+	return cacheKeysOf(versionKey{kind: kind})
+}
+
+// rowKeys are the keys for a row whose decoding is its own.
+func rowKeys(r *resource) cacheKeys { return cacheKeysOf(versionKey{row: r}) }
+
+func cacheKeysOf(base versionKey) cacheKeys {
+	key := func(what string) any { base.what = what; return base }
 	return cacheKeys{key("json"), key("gone json"), key("proto"), key("gone proto"), key("object"), key("gone object")}
 }
 
 // encodeJSON returns an object's JSON in a version, which is kept with its entry if it has one.
 func (f *found) encodeJSON(as *resource) ([]byte, error) {
+	if as.Custom != nil {
+		return f.encodeCustomJSON(as)
+	}
 	encode := func() ([]byte, error) {
 		obj, err := f.shown(as)
 		if err != nil {
@@ -165,7 +176,7 @@ func encodeListJSON(head listHead, items []found, as *resource) ([]byte, error) 
 		if err != nil {
 			return nil, err
 		}
-		if _, partial := items[i].obj.(*metav1.PartialObjectMetadata); partial {
+		if _, partial := items[i].obj.(*metav1.PartialObjectMetadata); partial || as.Custom != nil {
 			parts[i] = part[1:] // as in Kubernetes, these keep theirs
 		} else {
 			parts[i] = withoutType(part, as.jsonType)

@@ -111,9 +111,11 @@ func sameSecond(a, b *metav1.Time) bool {
 type scaleFields struct{ handler *managedfields.ScaleHandler }
 
 func newScaleFields(r *resource, obj client.Object) scaleFields {
-	return scaleFields{managedfields.NewScaleHandler(obj.GetManagedFields(), r.gvr.GroupVersion(), managedfields.ResourcePathMappings{
-		r.gvr.GroupVersion().String(): fieldpath.MakePathOrDie("spec", "replicas"),
-	})}
+	paths := r.Scale.Paths
+	if paths == nil {
+		paths = managedfields.ResourcePathMappings{r.gvr.GroupVersion().String(): fieldpath.MakePathOrDie("spec", "replicas")}
+	}
+	return scaleFields{managedfields.NewScaleHandler(obj.GetManagedFields(), r.gvr.GroupVersion(), paths)}
 }
 
 // scale returns the Scale of an object with the managed fields that concern it.

@@ -71,7 +71,17 @@ func (s *Server) get(ctx context.Context, rq *request, resourceVersion string) (
 	if err := s.notOlderThan(ctx, resourceVersion); err != nil {
 		return found{}, err
 	}
-	return s.find(ctx, rq)
+	f, err := s.find(ctx, rq)
+	if scale := rq.res.Scale; err == nil && rq.ref.Subresource == "scale" && scale != nil && scale.Check != nil {
+		obj, err := f.object()
+		if err == nil {
+			err = scale.Check(obj)
+		}
+		if err != nil {
+			return found{}, asStatus(err)
+		}
+	}
+	return f, err
 }
 
 // read returns the newest state of the object that the request names, decoded.

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/managedfields"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/inboard/inboard/apiserver/client"
@@ -104,6 +105,10 @@ type Kind struct {
 	// Subresources are handled by functions of their own, by name: "binding", "eviction", ...
 	Subresources map[string]Subresource
 
+	// Custom, when not nil, makes the kind one whose objects have no Go type of their own. Object and List may then
+	// be any samples.
+	Custom *Custom
+
 	// Review, when not nil, makes the kind one whose objects are questions: they can only be created, which
 	// is answered by what Review returns, and nothing is stored. Of the other functions Validate alone is
 	// used. List may be nil.
@@ -114,6 +119,10 @@ type Kind struct {
 type Scale struct {
 	Get func(obj client.Object) (replicas, statusReplicas int32, selector string)
 	Set func(obj client.Object, replicas int32)
+	// Check, when not nil, returns what keeps an object's Scale from being shown.
+	Check func(obj client.Object) error
+	// Paths are where the replicas are, by apiVersion; nil is spec.replicas.
+	Paths managedfields.ResourcePathMappings
 }
 
 // Subresource is a special operation on an object.

@@ -125,7 +125,7 @@ func (l storedLabels) Has(label string) bool { _, ok := l.Lookup(label); return 
 
 // labelsOf returns the labels of an entry's object, without decoding it if possible.
 func (r *resource) labelsOf(e *store.Entry) (labels.Labels, error) {
-	if _, made := e.Peek(); !made {
+	if _, made := e.Peek(); !made && r.Custom == nil {
 		if l, ok := labelsIn(e.Value); ok {
 			return l, nil
 		}

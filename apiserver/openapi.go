@@ -35,10 +35,13 @@ func (k *Kind) describe() openapi.Kind {
 		List:             k.List,
 		Verbs:            k.Verbs,
 	}
+	if k.Custom != nil {
+		out.Model, out.ListModel = k.Custom.Model, k.Custom.ListModel
+	}
 	written := []string{"get", "update", "patch"}
 	if k.Status {
 		out.Subresources = append(out.Subresources, openapi.Subresource{
-			Name: "status", Kind: k.GroupVersionKind, Object: k.Object, Verbs: written,
+			Name: "status", Kind: k.GroupVersionKind, Object: k.Object, Model: out.Model, Verbs: written,
 		})
 	}
 	if k.Scale != nil {

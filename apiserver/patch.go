@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -33,6 +34,9 @@ func (s *Server) patch(ctx context.Context, rq *request, pt types.PatchType, pat
 	}
 	if pt == types.ApplyYAMLPatchType {
 		return s.apply(ctx, rq, patch, opts)
+	}
+	if pt == types.StrategicMergePatchType && rq.res.Custom != nil {
+		return found{}, false, noStrategicMerge()
 	}
 	p, err := newPatcher(pt, patch)
 	if err != nil {
@@ -99,6 +103,15 @@ func unsupportedPatch() error {
 	}}
 }
 
+// noStrategicMerge is the answer to a strategic merge patch of a custom object, whose schema says too little for that.
+func noStrategicMerge() error {
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusUnsupportedMediaType, Reason: metav1.StatusReasonUnsupportedMediaType,
+		Message: "the body of the request was in an unknown format - accepted media types include: " +
+			strings.Join([]string{string(types.JSONPatchType), string(types.MergePatchType), string(types.ApplyYAMLPatchType)}, ", "),
+	}}
+}
+
 // jsonDocument reads a patch that is a JSON object.
 func jsonDocument(patch []byte) (map[string]any, error) {
 	var doc map[string]any
@@ -142,7 +155,7 @@ func contained(apply func([]byte, runtime.Object) ([]byte, error), doc []byte, s
 
 // patched returns the object that the patch makes of what the request names.
 func (s *Server) patched(rq *request, p *patcher, old client.Object, fieldValidation string) (runtime.Object, error) {
-	if rq.isWhole() {
+	if rq.isWhole() && rq.res.Custom == nil {
 		before, err := rq.served().shown(old)
 		if err != nil {
 			return nil, err

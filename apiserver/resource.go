@@ -114,7 +114,7 @@ func (t *table) add(r *resource) error {
 		t.byResource[r.gvr] = r.hub
 	}
 	t.byKind[r.GroupVersionKind] = r
-	if t.byType[r.typ] == nil {
+	if t.byType[r.typ] == nil && r.Custom == nil {
 		t.byType[r.typ] = r
 	}
 	t.ordered = append(t.ordered, r)
@@ -141,6 +141,14 @@ func newResource(k Kind) (*resource, error) {
 	r := &resource{Kind: k, gvr: k.ResourceRef(), prefix: keyRoot + group + "/" + k.Resource + "/", status: -1}
 	r.gr = r.gvr.GroupResource()
 	r.typ = reflect.TypeOf(k.Object)
+	if k.Custom != nil {
+		r.typ = reflect.TypeFor[*customType]()
+		r.family = managed.NewFamily([]managed.Kind{k.managedCustom()})
+		r.derive()
+		r.jsonType, r.keys = "", rowKeys(r)
+		r.managers = newManagers(&r.Kind, r.family, 0)
+		return r, nil
+	}
 	if r.typ.Kind() != reflect.Pointer || r.typ.Elem().Kind() != reflect.Struct {
 		return nil, fmt.Errorf("apiserver: the Object of %s is a %s, not a pointer to a struct", k.GroupVersionKind, r.typ)
 	}
@@ -211,6 +219,10 @@ func (r *resource) scope(namespace string) string {
 // copyStatus makes dst's status the one of src, or the zero status when src is nil. What dst had is
 // not touched: its memory may be shared with src.
 func (r *resource) copyStatus(dst, src client.Object) {
+	if r.Custom != nil {
+		copyCustomStatus(dst, src)
+		return
+	}
 	if r.status < 0 {
 		return
 	}
@@ -224,6 +236,9 @@ func (r *resource) copyStatus(dst, src client.Object) {
 
 // sameSpec tells whether two objects differ in nothing but type, metadata and status.
 func (r *resource) sameSpec(a, b client.Object) bool {
+	if r.Custom != nil {
+		return sameCustomSpec(a, b)
+	}
 	va, vb := reflect.ValueOf(a).Elem(), reflect.ValueOf(b).Elem()
 	for _, i := range r.spec {
 		if !apiequality.Semantic.DeepEqual(va.Field(i).Interface(), vb.Field(i).Interface()) {
@@ -235,6 +250,9 @@ func (r *resource) sameSpec(a, b client.Object) bool {
 
 // shallow returns a copy of obj that shares all but the metadata's own fields.
 func (r *resource) shallow(obj client.Object) client.Object {
+	if r.Custom != nil {
+		return shallowCustom(obj)
+	}
 	c := reflect.New(r.typ.Elem())
 	c.Elem().Set(reflect.ValueOf(obj).Elem())
 	return c.Interface().(client.Object)
@@ -244,6 +262,9 @@ func (r *resource) shallow(obj client.Object) client.Object {
 func (r *resource) own(obj runtime.Object) (client.Object, error) {
 	if obj == nil {
 		return nil, badRequest("the request has no object; want a %s", r.GroupVersionKind.Kind)
+	}
+	if r.Custom != nil {
+		return r.ownCustom(obj)
 	}
 	if reflect.TypeOf(obj) == r.typ {
 		c := obj.DeepCopyObject().(client.Object)

@@ -91,7 +91,7 @@ func (sel *selector) field(name string) func(client.Object) string {
 	if get := sel.res.field(sel.as.label(name)); get != nil {
 		return get
 	}
-	if name == "metadata.name" || name == "metadata.namespace" {
+	if name == "metadata.name" || name == "metadata.namespace" || sel.res.Custom != nil {
 		return nil // where Kubernetes has no such field, it is to be refused
 	}
 	get := scalarField(sel.as.typ, name)
@@ -169,5 +169,8 @@ func checkListOptions(opts *metav1.ListOptions, watch bool) error {
 // listKind returns the kind of a resource's lists.
 func (r *resource) listKind() metav1.TypeMeta {
 	apiVersion, kind := r.GroupVersionKind.ToAPIVersionAndKind()
+	if r.Custom != nil {
+		return metav1.TypeMeta{APIVersion: apiVersion, Kind: r.Custom.ListKind}
+	}
 	return metav1.TypeMeta{APIVersion: apiVersion, Kind: kind + "List"}
 }

@@ -39,6 +39,9 @@ func (r *resource) encode(obj client.Object) ([]byte, error) {
 		obj.SetResourceVersion("")
 		defer obj.SetResourceVersion(version)
 	}
+	if r.Custom != nil {
+		return r.encodeCustom(obj)
+	}
 	m, ok := obj.(protoMessage)
 	if !ok {
 		return json.Marshal(obj)
@@ -87,6 +90,9 @@ func (r *resource) decodeValue(value []byte) (client.Object, error) {
 
 // decodeEntry is the function that store.Entry.Decoded calls.
 func (r *resource) decodeEntry(e *store.Entry) (any, error) {
+	if r.Custom != nil {
+		return r.decodeCustomEntry(e)
+	}
 	obj, err := r.decodeValue(e.Value)
 	if err != nil {
 		return nil, fmt.Errorf("apiserver: the stored object %s is damaged: %w", e.Key, err)
@@ -97,6 +103,9 @@ func (r *resource) decodeEntry(e *store.Entry) (any, error) {
 
 // object returns the entry's object, which is shared by all readers.
 func (r *resource) object(e *store.Entry) (client.Object, error) {
+	if r.Custom != nil {
+		return r.custom(e, customKey{r: r}, func() (client.Object, error) { return r.decodeCustomEntry(e) })
+	}
 	v, err := e.Decoded(r.decode)
 	if err != nil {
 		return nil, err
@@ -106,6 +115,9 @@ func (r *resource) object(e *store.Entry) (client.Object, error) {
 
 // passing is object for who looks at it once: what it decodes is not kept.
 func (r *resource) passing(e *store.Entry) (client.Object, error) {
+	if r.Custom != nil {
+		return r.object(e)
+	}
 	v, made := e.Peek()
 	if !made {
 		var err error

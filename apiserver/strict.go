@@ -17,6 +17,9 @@ var rqNone schema.GroupResource
 // decodeStrictly decodes JSON into an object. Unknown and duplicate fields are an error, a warning or
 // nothing, as fieldValidation asks for.
 func decodeStrictly(rq *request, data []byte, into runtime.Object, fieldValidation string) error {
+	if u, ok := into.(*customType); ok {
+		return receiveCustom(rq, data, u, fieldValidation)
+	}
 	if fieldValidation == metav1.FieldValidationIgnore {
 		return kjson.UnmarshalCaseSensitivePreserveInts(data, into)
 	}
@@ -24,6 +27,24 @@ func decodeStrictly(rq *request, data []byte, into runtime.Object, fieldValidati
 	if err != nil {
 		return err
 	}
+	return rq.tellStrict(strict, fieldValidation)
+}
+
+// receiveCustom is decodeStrictly for custom objects.
+func receiveCustom(rq *request, data []byte, into *customType, fieldValidation string) error {
+	unmarshal := func(v any) ([]error, error) { return kjson.UnmarshalStrict(data, v) }
+	if fieldValidation == metav1.FieldValidationIgnore {
+		unmarshal = func(v any) ([]error, error) { return nil, kjson.UnmarshalCaseSensitivePreserveInts(data, v) }
+	}
+	strict, err := decodeCustom(rq, data, into, unmarshal)
+	if err != nil || fieldValidation == metav1.FieldValidationIgnore {
+		return err
+	}
+	return rq.tellStrict(strict, fieldValidation)
+}
+
+// tellStrict makes an error or warnings of what strict decoding found.
+func (rq *request) tellStrict(strict []error, fieldValidation string) error {
 	if fieldValidation == metav1.FieldValidationStrict && len(strict) > 0 {
 		return strictError(strict)
 	}

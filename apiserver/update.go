@@ -156,6 +156,9 @@ func (s *Server) merge(rq *request, obj, old client.Object) (client.Object, erro
 	}
 	res.copyStatus(c, obj)
 	c.SetManagedFields(obj.GetManagedFields())
+	if res.Custom != nil {
+		return c, nil // of these, a status is all that it can change
+	}
 	if !slices.Contains(res.StatusResets, "metadata.labels") {
 		c.SetLabels(obj.GetLabels())
 	}

@@ -72,6 +72,9 @@ func (r *resource) storage() *resource {
 
 // stored returns an object that came in as the row's Go type. What is of that type already is left as it is.
 func (r *resource) stored(obj client.Object) (client.Object, error) {
+	if r.Custom != nil {
+		return r.convertCustom(obj)
+	}
 	if r.version == nil || reflect.TypeOf(obj) != r.typ {
 		return obj, nil
 	}
@@ -88,6 +91,9 @@ func (r *resource) stored(obj client.Object) (client.Object, error) {
 
 // shown returns an object of the row's Go type in this version. It may share memory with obj.
 func (r *resource) shown(obj client.Object) (client.Object, error) {
+	if r.Custom != nil {
+		return r.convertCustom(obj)
+	}
 	if r.version == nil || reflect.TypeOf(obj) == r.typ {
 		return obj, nil
 	}
@@ -101,6 +107,9 @@ func (r *resource) shown(obj client.Object) (client.Object, error) {
 
 // hasVersion tells whether the kind is served in a version.
 func (r *resource) hasVersion(gv schema.GroupVersion) bool {
+	if r.Custom != nil {
+		return slices.Contains(r.Custom.Versions, gv)
+	}
 	return r.GroupVersion() == gv || slices.ContainsFunc(r.Versions, func(v Version) bool { return v.GroupVersion() == gv })
 }
 
@@ -110,6 +119,14 @@ func (r *resource) label(name string) string {
 		return name
 	}
 	return r.version.Fields[name]
+}
+
+// managedCustom is managedKinds for a kind without a Go type, whose schemas know all its versions.
+func (k *Kind) managedCustom() managed.Kind {
+	return managed.Kind{
+		GroupVersionKind: k.GroupVersionKind, Object: &customType{}, Default: k.Default,
+		Custom: &managed.Custom{Types: k.Custom.Types, Convert: k.Custom.Convert, Versions: k.Custom.Versions},
+	}
 }
 
 // managedKinds returns the kind in all its versions, the stored one first.

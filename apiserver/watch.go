@@ -216,7 +216,7 @@ type lastKey struct{}
 
 // last returns the state before an event with the event's revision, as DELETED events show it.
 func (r *resource) last(at, state *store.Entry) (client.Object, error) {
-	v, err := at.Cached(lastKey{}, func(*store.Entry) (any, error) {
+	last := func() (client.Object, error) {
 		was, err := r.object(state)
 		if err != nil {
 			return nil, err
@@ -224,7 +224,11 @@ func (r *resource) last(at, state *store.Entry) (client.Object, error) {
 		c := r.shallow(was)
 		c.SetResourceVersion(formatVersion(at.ModRevision))
 		return c, nil
-	})
+	}
+	if r.Custom != nil {
+		return r.custom(at, customKey{r, true}, last)
+	}
+	v, err := at.Cached(lastKey{}, func(*store.Entry) (any, error) { return last() })
 	if err != nil {
 		return nil, err
 	}

@@ -23,6 +23,8 @@ type Kind struct {
 	Namespaced bool
 	// Object and List are empty samples, such as &corev1.Pod{} and &corev1.PodList{}.
 	Object, List runtime.Object
+	// Model and ListModel describe a kind whose objects have no Go type, nil for those that have.
+	Model, ListModel *Model
 	// Verbs are the verbs served; nil is all of them.
 	Verbs        []string
 	Subresources []Subresource
@@ -33,8 +35,9 @@ type Subresource struct {
 	Name string
 	// Kind is the kind of the body.
 	Kind schema.GroupVersionKind
-	// Object is an empty sample of the body.
+	// Object is an empty sample of the body; Model describes one that has no Go type.
 	Object runtime.Object
+	Model  *Model
 	// Verbs are those served among get, create, update and patch.
 	Verbs []string
 }

@@ -21,8 +21,10 @@ type operation struct {
 	inPath          []parameter
 	body            any
 	patch           bool
-	answer          any
-	codes           []int
+	// custom tells that the kind has no Go type, and so no protobuf and no strategic merge.
+	custom bool
+	answer any
+	codes  []int
 }
 
 type parameter struct {
@@ -30,9 +32,32 @@ type parameter struct {
 	required                    bool
 }
 
-var patchTypes = []string{string(types.JSONPatchType), string(types.MergePatchType), string(types.StrategicMergePatchType)}
+var (
+	patchTypes        = []string{string(types.JSONPatchType), string(types.MergePatchType), string(types.StrategicMergePatchType)}
+	customPatchTypes  = []string{string(types.JSONPatchType), string(types.MergePatchType), string(types.ApplyYAMLPatchType)}
+	objectTypes       = []string{jsonType, "application/yaml", "application/vnd.kubernetes.protobuf"}
+	customObjectTypes = []string{jsonType, "application/yaml"}
+)
 
-var objectTypes = []string{jsonType, "application/yaml", "application/vnd.kubernetes.protobuf"}
+// objectTypes are the media types that the operation answers in, bodyTypes those that it takes.
+func (o *operation) objectTypes() []string {
+	if o.custom {
+		return customObjectTypes
+	}
+	return objectTypes
+}
+
+func (o *operation) bodyTypes() []string {
+	switch {
+	case o.patch && o.custom:
+		return customPatchTypes
+	case o.patch:
+		return patchTypes
+	case o.custom:
+		return customObjectTypes
+	}
+	return []string{"*/*"}
+}
 
 // operations returns all operations on the objects of a kind.
 func operations(k Kind) []operation {
@@ -58,6 +83,9 @@ func operations(k Kind) []operation {
 	ops = append(ops, item.itemOperations()...)
 	for _, s := range k.Subresources {
 		ops = append(ops, item.subresourceOperations(s)...)
+	}
+	for i := range ops {
+		ops[i].custom = k.Model != nil
 	}
 	return ops
 }
@@ -87,7 +115,7 @@ func (p path) list(scope string) operation {
 	if scope != "" {
 		o.id = "list" + groupTitle(p.kind.GroupVersion()) + p.kind.Kind + scope
 	}
-	o.query, o.answer = queryOf(metav1.ListOptions{}), p.kind.List
+	o.query, o.answer = queryOf(metav1.ListOptions{}), p.kind.list()
 	return o
 }
 
@@ -98,7 +126,7 @@ func (p path) collectionOperations() []operation {
 	}
 	if p.kind.serves("create") {
 		o := p.op("post", "create", "post", "create "+article(p.kind.Kind))
-		o.query, o.body, o.answer, o.codes = queryOf(metav1.CreateOptions{}), p.kind.Object, p.kind.Object, []int{200, 201, 202}
+		o.query, o.body, o.answer, o.codes = queryOf(metav1.CreateOptions{}), p.kind.sample(), p.kind.sample(), []int{200, 201, 202}
 		ops = append(ops, o)
 	}
 	if p.kind.serves("deletecollection") {
@@ -112,7 +140,7 @@ func (p path) collectionOperations() []operation {
 }
 
 func (p path) itemOperations() []operation {
-	ops := p.objectOperations("", p.kind.Object, p.kind.serves)
+	ops := p.objectOperations("", p.kind.sample(), p.kind.serves)
 	if p.kind.serves("delete") {
 		o := p.op("delete", "delete", "delete", "delete "+article(p.kind.Kind))
 		o.query, o.body, o.answer = queryOf(metav1.DeleteOptions{}), &metav1.DeleteOptions{}, &metav1.Status{}
@@ -125,10 +153,10 @@ func (p path) itemOperations() []operation {
 func (p path) subresourceOperations(s Subresource) []operation {
 	has := func(verb string) bool { return slices.Contains(s.Verbs, verb) }
 	p.url += "/" + s.Name
-	ops := p.objectOperations(s.Name, s.Object, has)
+	ops := p.objectOperations(s.Name, s.sample(), has)
 	if has("create") {
 		o := p.op("post", "create", "post", "create "+s.Name+" of "+article(p.kind.Kind))
-		o.query, o.body, o.answer, o.codes = queryOf(metav1.CreateOptions{}), s.Object, s.Object, []int{200, 201, 202}
+		o.query, o.body, o.answer, o.codes = queryOf(metav1.CreateOptions{}), s.sample(), s.sample(), []int{200, 201, 202}
 		ops = append(ops, o)
 	}
 	for i := range ops {

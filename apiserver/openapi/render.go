@@ -67,13 +67,10 @@ func (m *models) operation(op operation) object {
 		"x-kubernetes-group-version-kind": groupVersionKind{op.kind.Group, op.kind.Kind, op.kind.Version},
 	}
 	params := m.parameters(op.query)
-	bodyTypes := []string{"*/*"}
-	if op.patch {
-		bodyTypes = patchTypes
-	}
+	bodyTypes := op.bodyTypes()
 	if !m.v3 {
 		out["schemes"] = []string{"https"}
-		out["consumes"], out["produces"] = bodyTypes, objectTypes
+		out["consumes"], out["produces"] = bodyTypes, op.objectTypes()
 		if op.body != nil {
 			params = append([]object{{"name": "body", "in": "body", "required": op.action != "delete" && op.action != "deletecollection", "schema": m.use(op.body)}}, params...)
 		}
@@ -93,7 +90,7 @@ func (m *models) responses(op operation) object {
 	for _, code := range op.codes {
 		r := object{"description": words[code]}
 		if m.v3 {
-			r["content"] = content(objectTypes, m.use(op.answer))
+			r["content"] = content(op.objectTypes(), m.use(op.answer))
 		} else {
 			r["schema"] = m.use(op.answer)
 		}
@@ -133,18 +130,26 @@ func (m *models) parameters(params []parameter) []object {
 }
 
 // use returns a reference to the schema of a sample's type.
-func (m *models) use(sample any) *schemaObject { return m.of(reflect.TypeOf(sample).Elem()) }
+func (m *models) use(sample any) *schemaObject {
+	if model, ok := sample.(*Model); ok {
+		return m.useModel(model)
+	}
+	return m.of(reflect.TypeOf(sample).Elem())
+}
 
 // markKinds tells which schemas are those of kinds.
 func (m *models) markKinds(kinds []Kind, groups []schema.GroupVersion) {
 	for _, k := range kinds {
+		if k.Model != nil {
+			continue // its schema tells
+		}
 		m.mark(k.Object, k.GroupVersionKind)
 		if list := k.GroupVersionKind; k.List != nil {
 			list.Kind += "List"
 			m.mark(k.List, list)
 		}
 		for _, s := range k.Subresources {
-			if s.Object != nil {
+			if s.Object != nil && s.Model == nil {
 				m.mark(s.Object, s.Kind)
 			}
 		}

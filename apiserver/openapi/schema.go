@@ -1,5 +1,7 @@
 package openapi
 
+import "encoding/json"
+
 // schemaObject is a JSON schema as both versions of OpenAPI write it, but for references.
 type schemaObject struct {
 	Ref         string                   `json:"$ref,omitempty"`
@@ -15,6 +17,19 @@ type schemaObject struct {
 	Additional  *schemaObject            `json:"additionalProperties,omitempty"`
 	UniqueItems bool                     `json:"uniqueItems,omitempty"`
 	extensions
+	// raw is the whole schema of what has no Go type.
+	raw json.RawMessage
+}
+
+// plainSchema is a schemaObject that is written field by field.
+type plainSchema schemaObject
+
+// MarshalJSON writes the schema.
+func (s *schemaObject) MarshalJSON() ([]byte, error) {
+	if s.raw != nil {
+		return s.raw, nil
+	}
+	return json.Marshal((*plainSchema)(s))
 }
 
 // extensions are Kubernetes' own.

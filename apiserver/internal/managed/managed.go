@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/managedfields"
@@ -28,6 +29,17 @@ type Kind struct {
 	Default func(client.Object)
 	// ToHub and FromHub convert to and from the first kind of the family; nil for that one.
 	ToHub, FromHub func(in, out client.Object) error
+	// Custom is what a kind without a Go type has, whose Object is a *unstructured.Unstructured.
+	Custom *Custom
+}
+
+// Custom is what tells the fields of a kind without a Go type. It is a family of its own.
+type Custom struct {
+	// Types are the schemas of all versions, Versions their names.
+	Types    func() (managedfields.TypeConverter, error)
+	Versions []schema.GroupVersion
+	// Convert returns an object in one of Versions; it leaves obj alone.
+	Convert func(obj *unstructured.Unstructured, to schema.GroupVersion) (*unstructured.Unstructured, error)
 }
 
 // Family is one kind in all its versions, whose fields are managed together: every entry is in the
@@ -129,6 +141,9 @@ func NewPartManager(t *Type, subresource string, only ...string) *Manager {
 func (m *Manager) TypeConverter() managedfields.TypeConverter { return converter{m.typ} }
 
 func (m *Manager) newFields() (*managedfields.FieldManager, error) {
+	if m.typ.kind.Custom != nil {
+		return m.newCustomFields()
+	}
 	c := converter{m.typ}
 	var reset map[fieldpath.APIVersion]fieldpath.Filter
 	if m.filter != nil {
@@ -143,6 +158,9 @@ func (m *Manager) newFields() (*managedfields.FieldManager, error) {
 }
 
 func (m *Manager) newPlan() (*plan, error) {
+	if m.typ.kind.Custom != nil {
+		return nil, errCustom
+	}
 	t, err := m.typ.parseable()
 	if err != nil {
 		return nil, err
@@ -171,6 +189,9 @@ func (m *Manager) Apply(live client.Object, applied runtime.Object, manager stri
 	f, err := m.fields()
 	if err != nil {
 		return nil, err
+	}
+	if m.typ.kind.Custom != nil {
+		live = live.DeepCopyObject().(client.Object) // parts of it become the result's
 	}
 	out, err := f.Apply(live, applied, manager, force)
 	if err != nil {
