@@ -1,7 +1,10 @@
 package apiserver
 
 import (
+	"encoding/json"
+
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 )
@@ -52,4 +55,25 @@ func copiesAreSmall(ops jsonpatch.Patch, size int) bool {
 		}
 	}
 	return true
+}
+
+// JSONPatch is a JSON patch (RFC 6902) that was read.
+type JSONPatch struct{ ops jsonpatch.Patch }
+
+// NewJSONPatch reads a JSON patch.
+func NewJSONPatch(patch []byte) (JSONPatch, error) {
+	ops, err := jsonpatch.DecodePatch(patch)
+	return JSONPatch{ops}, err
+}
+
+// Len returns the number of the patch's operations.
+func (p JSONPatch) Len() int { return len(p.ops) }
+
+// Apply returns the JSON that the patch makes of an object's. What its copies may make is bounded.
+func (p JSONPatch) Apply(obj runtime.Object) ([]byte, error) {
+	doc, err := json.Marshal(obj)
+	if err != nil {
+		return nil, err
+	}
+	return contained(func(doc []byte, _ runtime.Object) ([]byte, error) { return applyJSONPatch(p.ops, doc) }, doc, obj)
 }

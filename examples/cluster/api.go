@@ -142,6 +142,9 @@ func (c *cluster) serveAPI(ctx context.Context, wg *sync.WaitGroup, st *store.St
 	if err := c.authorize(&cfg); err != nil {
 		return err
 	}
+	if err := c.extend(&cfg); err != nil {
+		return err
+	}
 	figures, err := metrics.New(metrics.Config{})
 	if err != nil {
 		return err

@@ -1,0 +1,17 @@
+package main
+
+import (
+	"github.com/inboard/inboard/apiserver"
+	"github.com/inboard/inboard/apiserver/webhook"
+)
+
+// extend adds to the API server what extends it: what a program chooses beyond the built-in kinds.
+func (c *cluster) extend(cfg *apiserver.Config) error {
+	hooks, err := webhook.New(webhook.Config{Store: cfg.Store, Logger: c.log})
+	if err != nil {
+		return err
+	}
+	cfg.Kinds = append(cfg.Kinds, webhook.Kinds()...)
+	cfg.Admission = append(cfg.Admission, hooks.Admission()...)
+	return nil
+}
