@@ -40,14 +40,36 @@ func authenticatedGroups(id *Identity) []string {
 	return append(slices.Clone(id.Groups), groupAuthenticated)
 }
 
-// credentials looks for a client certificate, then for a token, then asks the program.
+// credentials looks for a front proxy's word, for a client certificate, then for a token, then asks the program.
 func (s *Server) credentials(r *http.Request) (Identity, bool, error) {
-	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
-		subject := r.TLS.VerifiedChains[0][0].Subject
-		if subject.CommonName != "" {
-			return Identity{User: subject.CommonName, Groups: slices.Clone(subject.Organization)}, true, nil
+	id, ok, refused := s.proxies.identity(r)
+	if ok {
+		return id, true, nil
+	}
+	if id, ok := s.certified(r); ok {
+		return id, true, nil
+	}
+	id, ok, err := s.otherCredentials(r)
+	if !ok && err == nil {
+		err = refused
+	}
+	return id, ok, err
+}
+
+// certified tells whose client certificate a request came with.
+func (s *Server) certified(r *http.Request) (Identity, bool) {
+	if r.TLS == nil {
+		return Identity{}, false
+	}
+	for _, chain := range r.TLS.VerifiedChains {
+		if subject := chain[0].Subject; subject.CommonName != "" && !s.proxies.signed(chain) {
+			return Identity{User: subject.CommonName, Groups: slices.Clone(subject.Organization)}, true
 		}
 	}
+	return Identity{}, false
+}
+
+func (s *Server) otherCredentials(r *http.Request) (Identity, bool, error) {
 	token, hasToken := bearerToken(r)
 	invalid := errInvalidToken
 	if hasToken {

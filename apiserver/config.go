@@ -36,6 +36,8 @@ type Config struct {
 	Authorizer Authorizer
 	// Authentication tells who sends a request over HTTP; see AuthenticationConfig.
 	Authentication AuthenticationConfig
+	// Aggregator adds groups and versions of other servers; package aggregate has one. Nil adds none.
+	Aggregator Aggregator
 	// RequireServiceAccounts refuses pods whose service account does not exist, and with
 	// Authentication.ServiceAccounts mounts a token into those whose does. It needs a controller that makes
 	// each namespace's account "default" and ConfigMap "kube-root-ca.crt".
@@ -104,6 +106,8 @@ type AuthenticationConfig struct {
 	ServiceAccounts ServiceAccountTokens
 	// Authenticators are asked in turn about tokens that are none of those.
 	Authenticators []TokenAuthenticator
+	// RequestHeader tells whose word about users in headers is taken; nil is nobody's.
+	RequestHeader *RequestHeader
 	// Custom is asked about requests without a certificate or a token of Tokens; ok false means
 	// that it knows nothing about the request's sender.
 	Custom func(r *http.Request) (id Identity, ok bool, err error)

@@ -103,6 +103,13 @@ func (c *call) recoverPanic() {
 // resource serves a request for a resource.
 func (c *call) resource(verb string) {
 	ref := c.target.ref
+	if remote, err := c.server.remote(c.r.Context(), ref.GroupVersion()); err != nil {
+		c.fail(err)
+		return
+	} else if remote {
+		c.aggregatedResource(verb)
+		return
+	}
 	rq, err := c.server.beginWith(c.r.Context(), c.user, verb, ref, c.selectors(verb))
 	if apierrors.IsNotFound(err) && verb == verbList && ref.GroupVersionResource == customResources {
 		c.noCustomResources()

@@ -40,6 +40,15 @@ func (c *call) page(path string) {
 		return
 	}
 	s := c.server
+	if gv, ok := versionPath(path); ok {
+		if remote, err := s.remote(c.r.Context(), gv); err != nil {
+			c.fail(err)
+			return
+		} else if remote {
+			c.aggregated(gv)
+			return
+		}
+	}
 	switch trimmed := strings.TrimSuffix(path, "/"); {
 	case strings.HasPrefix(path, "/openapi/"):
 		c.openapi()
@@ -85,7 +94,7 @@ func (c *call) openapi() {
 		c.fail(err)
 		return
 	}
-	now.openapi.ServeHTTP(c.handOver(), c.r)
+	c.describeAPI(now.openapi)
 }
 
 // noPage answers a path outside of the API that leads nowhere.

@@ -61,7 +61,7 @@ func (c *call) needsSlash(to *destination, conn *connection) bool {
 func withoutCredentials(h http.Header) {
 	h.Del("Authorization")
 	for name := range h {
-		if strings.HasPrefix(name, "Impersonate-") {
+		if strings.HasPrefix(name, "Impersonate-") || strings.HasPrefix(name, "X-Remote-") {
 			h.Del(name)
 		}
 	}

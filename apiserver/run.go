@@ -38,6 +38,16 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	s.readyOnce.Do(func() { close(s.ready) })
 	var wg sync.WaitGroup
+	var aggregation error
+	if s.cfg.Aggregator != nil {
+		inner, cancel := context.WithCancel(ctx)
+		defer cancel()
+		ctx = inner
+		wg.Go(func() {
+			aggregation = s.cfg.Aggregator.Run(inner, s)
+			cancel() // one part that fails ends the others
+		})
+	}
 	for name, round := range map[string]func(context.Context) error{
 		"system objects": s.bootstrap,
 		"event expiry":   s.expireEvents,
@@ -53,7 +63,7 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
-	return nil
+	return aggregation
 }
 
 // every runs a round of housekeeping now and then until ctx ends.

@@ -22,6 +22,7 @@ type Server struct {
 	base      *table
 	setKinds  sync.Mutex
 	admission []AdmissionPlugin
+	proxies   *frontProxies
 	inFlight  chan struct{}
 	ready     chan struct{}
 	readyOnce sync.Once
@@ -36,6 +37,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, store: cfg.Store, inFlight: make(chan struct{}, cfg.Limits.InFlight), ready: make(chan struct{}), now: time.Now,
+	}
+	if s.proxies, err = newFrontProxies(cfg.Authentication.RequestHeader); err != nil {
+		return nil, err
 	}
 	kinds := cfg.Kinds
 	if cfg.Authentication.ServiceAccounts != nil {
