@@ -118,7 +118,7 @@ func newCatalog(version string, fixed []*row, sources map[string][]*row, before 
 		return nil, err
 	}
 	c := &catalog{table: t, fixed: fixed, sources: sources}
-	c.discovery = sync.OnceValues(func() (*discoveryDocs, error) { return newDiscovery(t) })
+	c.discovery = sync.OnceValues(func() (*discoveryDocs, error) { return newDiscovery(t, nil) })
 	var docs *openapi.OpenAPI
 	if before != nil {
 		docs = before.docs

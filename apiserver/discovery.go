@@ -15,7 +15,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/version"
 )
 
 // discoveryDocs tells clients what is served. It is made once for each table.
@@ -25,15 +24,21 @@ type discoveryDocs struct {
 	// aggregated are the documents of /api and /apis with everything in them.
 	aggregated map[string][]byte
 	etags      map[string]string
+	order      *order
 }
 
 const aggregatedMedia = mediaJSON + ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
-func newDiscovery(t *table) (*discoveryDocs, error) {
-	d := &discoveryDocs{docs: map[string]any{}, aggregated: map[string][]byte{}, etags: map[string]string{}}
+// newDiscovery tells of the resources of a table and, if also is not nil, of what other servers serve.
+func newDiscovery(t *table, also *AggregatedVersions) (*discoveryDocs, error) {
+	d := &discoveryDocs{docs: map[string]any{}, aggregated: map[string][]byte{}, etags: map[string]string{}, order: newOrder(also)}
 	byVersion := map[schema.GroupVersion][]*resource{}
+	d.versions = d.order.remotes()
 	for _, r := range t.ordered {
 		gv := r.GroupVersion()
+		if d.order.remote[gv] != nil {
+			continue // it was put in the place of the server's own
+		}
 		if byVersion[gv] == nil {
 			d.versions = append(d.versions, gv)
 		}
@@ -57,10 +62,12 @@ func newDiscovery(t *table) (*discoveryDocs, error) {
 			d.docs["/apis/"+name] = &g
 		}
 		for _, gv := range versions {
-			d.docs[strings.Replace(root+"/"+gv.String(), "//", "/", 1)] = resourceList(gv, byVersion[gv])
+			if d.order.remote[gv] == nil {
+				d.docs[strings.Replace(root+"/"+gv.String(), "//", "/", 1)] = resourceList(gv, byVersion[gv])
+			}
 		}
 		list := aggregated[root]
-		list.Items = append(list.Items, groupDiscovery(name, versions, byVersion))
+		list.Items = append(list.Items, d.groupDiscovery(name, versions, byVersion))
 	}
 	d.docs["/apis"] = &groups
 	return d, d.aggregate(aggregated)
@@ -89,7 +96,7 @@ func (d *discoveryDocs) groups() []string {
 			out = append(out, gv.Group)
 		}
 	}
-	slices.SortStableFunc(out, compareGroups)
+	slices.SortStableFunc(out, d.order.groups)
 	return out
 }
 
@@ -101,9 +108,7 @@ func (d *discoveryDocs) versionsOf(group string) []schema.GroupVersion {
 			out = append(out, gv)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b schema.GroupVersion) int {
-		return -version.CompareKubeAwareVersionStrings(a.Version, b.Version)
-	})
+	slices.SortStableFunc(out, d.order.versions)
 	return out
 }
 
@@ -183,9 +188,13 @@ func resourceList(gv schema.GroupVersion, resources []*resource) *metav1.APIReso
 	return l
 }
 
-func groupDiscovery(name string, versions []schema.GroupVersion, byVersion map[schema.GroupVersion][]*resource) discoveryv2.APIGroupDiscovery {
+func (d *discoveryDocs) groupDiscovery(name string, versions []schema.GroupVersion, byVersion map[schema.GroupVersion][]*resource) discoveryv2.APIGroupDiscovery {
 	g := discoveryv2.APIGroupDiscovery{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	for _, gv := range versions {
+		if remote := d.order.remote[gv]; remote != nil {
+			g.Versions = append(g.Versions, remote.Discovery)
+			continue
+		}
 		v := discoveryv2.APIVersionDiscovery{Version: gv.Version, Freshness: discoveryv2.DiscoveryFreshnessCurrent}
 		for _, r := range byVersion[gv] {
 			v.Resources = append(v.Resources, resourceDiscovery(r))
@@ -254,7 +263,10 @@ func (s *Server) discovery(ctx context.Context) (*discoveryDocs, error) {
 	if err != nil {
 		return nil, err
 	}
-	return now.discovery()
+	if s.cfg.Aggregator == nil {
+		return now.discovery()
+	}
+	return s.aggregatedDiscovery(ctx, now)
 }
 
 // wantsAggregated tells whether a client prefers the one document with everything.

@@ -71,6 +71,8 @@ func newFrontProxies(h *RequestHeader) (*frontProxies, error) {
 	return f, nil
 }
 
+var errNobodysCertificate = errors.New("x509: the certificate is a front proxy's, which names no user")
+
 // identity returns whom a front proxy names; ok is false for all other requests.
 func (f *frontProxies) identity(r *http.Request) (id Identity, ok bool, err error) {
 	if f == nil || r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
@@ -88,7 +90,7 @@ func (f *frontProxies) identity(r *http.Request) (id Identity, ok bool, err erro
 		return Identity{}, false, fmt.Errorf("x509: subject with cn=%s is not in the allowed list", name)
 	}
 	if id.User = firstOf(r.Header, f.UsernameHeaders); id.User == "" {
-		return Identity{}, false, nil
+		return Identity{}, false, errNobodysCertificate
 	}
 	id.UID = firstOf(r.Header, f.UIDHeaders)
 	for _, name := range f.GroupHeaders {

@@ -23,6 +23,7 @@ type Server struct {
 	setKinds  sync.Mutex
 	admission []AdmissionPlugin
 	proxies   *frontProxies
+	merged    atomic.Pointer[mergedDiscovery]
 	inFlight  chan struct{}
 	ready     chan struct{}
 	readyOnce sync.Once

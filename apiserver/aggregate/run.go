@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -224,7 +225,13 @@ func (k *keeper) signature(ctx context.Context, e *entry) string {
 }
 
 // look asks an APIService's server whether it is well and what it serves, and tells others.
-func (k *keeper) look(ctx context.Context, name string) error {
+func (k *keeper) look(ctx context.Context, name string) (err error) {
+	defer func() {
+		if p := recover(); p != nil { // at what another server said
+			err = fmt.Errorf("a panic: %v", p)
+			k.cfg.Logger.Error("looking after an API service panicked", "name", name, "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
 	e, err := k.entry(ctx, name)
 	if err != nil || e == nil || e.target == nil {
 		return err
@@ -233,12 +240,10 @@ func (k *keeper) look(ctx context.Context, name string) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err := tell(ctx, k.client, e.APIService, c); err != nil {
-		return err
-	}
+	// First what it serves, so that who sees that it is available finds that.
+	found := k.discover(ctx, e)
 	if c.Status != apiregistrationv1.ConditionTrue {
-		_ = k.discover(ctx, e) // notes that nothing fresh is known
-		return fmt.Errorf("%s: %s", c.Reason, c.Message)
+		return errors.Join(fmt.Errorf("%s: %s", c.Reason, c.Message), tell(ctx, k.client, e.APIService, c))
 	}
-	return errors.Join(k.discover(ctx, e), k.describe(ctx, e))
+	return errors.Join(found, k.describe(ctx, e), tell(ctx, k.client, e.APIService, c))
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -245,7 +246,7 @@ func (w *world) request(d *datadriven.TestData) (string, error) {
 		case "as":
 			r.Header.Set("Authorization", "Bearer "+a.Vals[0])
 		case "show":
-			show = a.Vals
+			show = strings.Split(strings.Join(a.Vals, ","), ",")
 		default:
 			r.Header.Set(a.Key, strings.Join(a.Vals, ","))
 		}
@@ -276,8 +277,11 @@ func dig(v any, path []string) any {
 	}
 	switch x := v.(type) {
 	case map[string]any:
-		return dig(x[path[0]], path[1:])
+		return dig(x[strings.ReplaceAll(path[0], "~1", "/")], path[1:])
 	case []any:
+		if i, err := strconv.Atoi(path[0]); err == nil && i < len(x) {
+			return dig(x[i], path[1:])
+		}
 		var all []any
 		name, value, one := strings.Cut(path[0], "~")
 		for _, item := range x {

@@ -178,11 +178,16 @@ func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
 }
 
 // ServerTLS returns the configuration of a server that presents a certificate and accepts, but does
-// not ask for, client certificates of the authority.
-func (a *Authority) ServerTLS(serving *Pair) *tls.Config {
+// not ask for, client certificates of the authority, and of others: an API server must also accept those of front
+// proxies, whose authority must not be that of users (see apiserver.RequestHeader).
+func (a *Authority) ServerTLS(serving *Pair, others ...*Authority) *tls.Config {
+	clients := a.Pool()
+	for _, other := range others {
+		clients.AddCert(other.cert)
+	}
 	return &tls.Config{
 		Certificates: []tls.Certificate{serving.TLS},
-		ClientCAs:    a.Pool(),
+		ClientCAs:    clients,
 		ClientAuth:   tls.VerifyClientCertIfGiven,
 		MinVersion:   tls.VersionTLS12,
 		NextProtos:   []string{"h2", "http/1.1"},
