@@ -108,5 +108,6 @@ func (c *call) aggregatedResource(verb string) {
 		c.fail(err)
 		return
 	}
+	c.initialized() // what it costs is the other server's to count
 	c.aggregated(rq.ref.GroupVersion())
 }
