@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -35,6 +36,7 @@ func newExtension(t testing.TB, ca, frontProxies *pki.Authority, name string) *e
 		ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12,
 	}
 	e.EnableHTTP2 = true
+	e.Config.ErrorLog = log.New(io.Discard, "", 0) // connections that end early
 	e.StartTLS()
 	t.Cleanup(e.Close)
 	return e
