@@ -4,8 +4,12 @@ import (
 	"context"
 	"fmt"
 
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/managedfields"
+	kjson "sigs.k8s.io/json"
 
 	"github.com/inboard/inboard/apiserver/client"
 )
@@ -73,4 +77,30 @@ func (r *AdmissionRequest) TypeConverter(kind schema.GroupVersionKind) (managedf
 		return nil, fmt.Errorf("no schema for %s", kind)
 	}
 	return m.TypeConverter(), nil
+}
+
+// DecodeStrictly is Decode where fields that are unknown or there twice are an error.
+func (r *AdmissionRequest) DecodeStrictly(data []byte, kind schema.GroupVersionKind) (runtime.Object, error) {
+	obj, err := r.Decode(data, kind)
+	if err != nil {
+		return nil, err
+	}
+	unknown, err := kjson.UnmarshalStrict(data, emptyLike(obj))
+	if err == nil && len(unknown) > 0 {
+		err = strictError(unknown)
+	}
+	return obj, err
+}
+
+// ApplyJSONPatch applies a JSON patch to a document, within the bounds that the server sets to those of clients.
+func ApplyJSONPatch(ops jsonpatch.Patch, doc []byte) (out []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil { // The library has panics that the fuzzer found.
+			err = fmt.Errorf("the patch can't be applied: %v", p)
+		}
+	}()
+	if len(ops) > maxJSONPatchOps {
+		return nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("The allowed maximum operations in a JSON patch is %d, got %d", maxJSONPatchOps, len(ops)))
+	}
+	return applyJSONPatch(ops, doc)
 }

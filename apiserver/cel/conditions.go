@@ -40,7 +40,9 @@ func (c *Conditions) Match(ctx context.Context, in *Input) (ok bool, failed stri
 	if len(c.programs) == 0 {
 		return true, "", nil
 	}
-	run := NewRun(ctx, nil, in, ConditionsBudget)
+	own := *in
+	own.Namespace, own.namespace = nil, value{} // Kubernetes does not give it to conditions.
+	run := NewRun(ctx, nil, &own, ConditionsBudget)
 	results := make([]Result, len(c.programs))
 	for i, p := range c.programs {
 		if results[i], err = run.Eval(p); err != nil {

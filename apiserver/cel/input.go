@@ -35,6 +35,13 @@ type Input struct {
 	object, oldObject, params, request, namespace value
 }
 
+// With returns the input with other parameters.
+func (in *Input) With(params runtime.Object) *Input {
+	out := *in
+	out.Params, out.params = params, value{}
+	return &out
+}
+
 // value keeps how expressions see an object, as reading that builds up caches.
 type value struct{ val ref.Val }
 
