@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/inboard/inboard/apiserver"
+	"github.com/inboard/inboard/apiserver/policy"
 	"github.com/inboard/inboard/apiserver/webhook"
 )
 
@@ -13,5 +14,11 @@ func (c *cluster) extend(cfg *apiserver.Config) error {
 	}
 	cfg.Kinds = append(cfg.Kinds, webhook.Kinds()...)
 	cfg.Admission = append(cfg.Admission, hooks.Admission()...)
+	policies, err := policy.New(policy.Config{Store: cfg.Store, Logger: c.log})
+	if err != nil {
+		return err
+	}
+	cfg.Kinds = append(cfg.Kinds, policy.Kinds()...)
+	cfg.Admission = append(cfg.Admission, policies.Admission()...)
 	return nil
 }
