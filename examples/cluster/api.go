@@ -136,8 +136,11 @@ func (c *cluster) serveAPI(ctx context.Context, wg *sync.WaitGroup, st *store.St
 		// Nobody takes the taint from nodes that are ready, nor the finalizer from volumes that nothing uses.
 		cfg.DisableAdmission = []string{"TaintNodesByCondition", "StorageObjectInUseProtection"}
 	}
-	// The credentials for kubelets can only be made once the authority is there; see below.
-	own := &tls.Config{}
+	var err error
+	if c.authority, err = c.loadAuthority("inboard"); err != nil {
+		return err
+	}
+	own := &tls.Config{} // the credentials for kubelets, see below
 	cfg.Kubelet = apiserver.KubeletConfig{TLS: own, Dial: c.dialKubelet}
 	if err := c.authorize(&cfg); err != nil {
 		return err

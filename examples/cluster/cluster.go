@@ -32,9 +32,10 @@ type cluster struct {
 	home, kubeconfigPath string
 	nodeIP               net.IP
 
-	authority *pki.Authority
-	server    *apiserver.Server
-	remote    *rest.Client // instead of server, when the API is elsewhere
+	// authority signs users' and servers' certificates, frontProxies those of servers that pass requests on.
+	authority, frontProxies *pki.Authority
+	server                  *apiserver.Server
+	remote                  *rest.Client // instead of server, when the API is elsewhere
 	// kubeletAPI is how the API server in this program reaches the kubelet in it.
 	kubeletAPI   *apiserver.Pipe
 	demoListener net.Listener
@@ -178,17 +179,8 @@ func (c *cluster) listenAPI() (net.Listener, error) {
 	return ln, nil
 }
 
-// certificates makes or loads the authority, and the server's certificate.
+// certificates makes the server's certificate.
 func (c *cluster) certificates(addr net.Addr) (*tls.Config, error) {
-	var err error
-	if c.dir == "" {
-		c.authority, err = pki.New("inboard")
-	} else {
-		c.authority, err = pki.Load(filepath.Join(c.home, "pki"), "inboard")
-	}
-	if err != nil {
-		return nil, err
-	}
 	hosts := []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
 		"kubernetes.default.svc.cluster.local", "127.0.0.1", c.nodeIP.String(), c.server.ServiceIP()}
 	if host, _, err := net.SplitHostPort(addr.String()); err == nil && !slices.Contains(hosts, host) {
@@ -198,5 +190,5 @@ func (c *cluster) certificates(addr net.Addr) (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.authority.ServerTLS(serving), nil
+	return c.authority.ServerTLS(serving, c.frontProxies), nil
 }

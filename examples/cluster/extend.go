@@ -20,5 +20,5 @@ func (c *cluster) extend(cfg *apiserver.Config) error {
 	}
 	cfg.Kinds = append(cfg.Kinds, policy.Kinds()...)
 	cfg.Admission = append(cfg.Admission, policies.Admission()...)
-	return nil
+	return c.aggregate(cfg)
 }
