@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -110,6 +111,7 @@ func tell(d *datadriven.TestData, res *http.Response) string {
 	if err != nil {
 		return err.Error()
 	}
+	slices.Sort(res.Header["Warning"]) // Kubernetes has them in the order of a map.
 	for _, w := range res.Header["Warning"] {
 		fmt.Fprintln(&out, "warning:", w)
 	}

@@ -15,14 +15,26 @@ import (
 
 var (
 	actions         = []string{string(admissionregistrationv1.Audit), string(admissionregistrationv1.Deny), string(admissionregistrationv1.Warn)}
-	notFoundActions = []string{string(admissionregistrationv1.AllowAction), string(admissionregistrationv1.DenyAction)}
+	notFoundActions = []string{string(admissionregistrationv1.DenyAction), string(admissionregistrationv1.AllowAction)}
 )
 
 func validateValidatingBinding(b, _ *validatingBinding) field.ErrorList {
-	errs := validatePolicyName(b.Spec.PolicyName, specPath.Child("policyName"))
+	name, actions := specPath.Child("policyName"), specPath.Child("validationActions")
+	var errs field.ErrorList
+	if b.Spec.PolicyName != "" {
+		errs = validatePolicyName(b.Spec.PolicyName, name)
+	}
 	errs = append(errs, validateParamRef(b.Spec.ParamRef, specPath.Child("paramRef"))...)
 	errs = append(errs, validateMatch(b.Spec.MatchResources, specPath.Child("matchResources"))...)
-	return append(errs, validateActions(b.Spec.ValidationActions, specPath.Child("validationActions"))...)
+	errs = append(errs, validateActions(b.Spec.ValidationActions, actions)...)
+	// What Kubernetes declares in its types comes last.
+	if b.Spec.PolicyName == "" {
+		errs = append(errs, field.Required(name, ""))
+	}
+	if len(b.Spec.ValidationActions) == 0 {
+		errs = append(errs, field.Required(actions, ""))
+	}
+	return errs
 }
 
 func validateMutatingBinding(b, _ *mutatingBinding) field.ErrorList {
@@ -84,9 +96,6 @@ func validateActions(list []admissionregistrationv1.ValidationAction, path *fiel
 	if slices.Contains(list, admissionregistrationv1.Deny) && slices.Contains(list, admissionregistrationv1.Warn) {
 		errs = append(errs, field.Invalid(path, list,
 			"must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)"))
-	}
-	if len(list) == 0 {
-		errs = append(errs, field.Required(path, "at least one validation action is required"))
 	}
 	return errs
 }
