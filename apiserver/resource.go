@@ -134,12 +134,9 @@ func newResource(k Kind) (*resource, error) {
 	if k.Singular == "" {
 		k.Singular = strings.ToLower(k.GroupVersionKind.Kind)
 	}
-	group := k.Group
-	if group == "" {
-		group = "core"
-	}
-	r := &resource{Kind: k, gvr: k.ResourceRef(), prefix: keyRoot + group + "/" + k.Resource + "/", status: -1}
+	r := &resource{Kind: k, gvr: k.ResourceRef(), status: -1}
 	r.gr = r.gvr.GroupResource()
+	r.prefix = StoredPrefix(r.gr)
 	r.typ = reflect.TypeOf(k.Object)
 	if k.Custom != nil {
 		r.typ = reflect.TypeFor[*customType]()

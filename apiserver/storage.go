@@ -2,11 +2,13 @@ package apiserver
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strconv"
 
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/store"
@@ -157,3 +159,6 @@ func (s Stored) Prefix() string { return s.r.prefix }
 
 // Object returns the object of an entry, which is shared and read-only.
 func (s Stored) Object(e *store.Entry) (client.Object, error) { return s.r.object(e) }
+
+// StoredPrefix is what the keys of all objects of a resource begin with; see Stored.Prefix.
+func StoredPrefix(gr schema.GroupResource) string { return keyRoot + cmp.Or(gr.Group, "core") + "/" + gr.Resource + "/" }

@@ -46,6 +46,8 @@ var rules = []rule{
 	{pkg: "apiserver/webhook", may: with("k8s.io/client-go/rest"),
 		own: []string{"apiserver", "apiserver/cel", "apiserver/client", "apiserver/internal/follow"},
 		why: "asks webhooks over HTTPS; what a call that fails says is client-go's own text"},
+	{pkg: "apiserver/flowcontrol", may: machinery, own: []string{"store", "apiserver", "apiserver/client", "apiserver/internal/follow", "apiserver/kinds/flowcontrol"},
+		why: "priority and fairness that a program may choose; k8s.io/apiserver's own is 907 packages"},
 	{pkg: "apiserver/internal/follow", own: []string{"store", "apiserver/client"}, why: "views of what is stored, for authorizers and the like"},
 	{pkg: "apiserver/rbac", may: with("k8s.io/component-helpers/auth/rbac/validation"), own: []string{"store", "apiserver", "apiserver/client", "apiserver/kinds/rbac"},
 		why: "an authorizer that a program may choose; which rules cover which is Kubernetes' own library"},
