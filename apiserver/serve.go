@@ -8,8 +8,6 @@ import (
 	"net"
 	"net/http"
 	"time"
-
-	"github.com/inboard/inboard/apiserver/internal/h2"
 )
 
 // servingKey leads from a request's context to the context of Serve.
@@ -33,17 +31,13 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, config *tls.Config)
 		MaxHeaderBytes:    1 << 20,
 		ErrorLog:          slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),
 	}
-	h2s := h2.New(h2.Config{Handler: hs.Handler, HTTP: hs, MaxHeaderBytes: hs.MaxHeaderBytes, IdleTimeout: hs.IdleTimeout, ErrorLog: hs.ErrorLog})
-	defer h2s.Shutdown()
-	hs.RegisterOnShutdown(h2s.Shutdown)
-	hs.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){"h2": h2s.NextProto}
 	served := make(chan error, 1)
 	go func() {
 		if config == nil {
 			served <- hs.Serve(ln)
 			return
 		}
-		served <- hs.ServeTLS(h2.Listener(ln), "", "")
+		served <- hs.ServeTLS(ln, "", "")
 	}()
 	select {
 	case err := <-served:
