@@ -22,3 +22,9 @@ func (c *cluster) extend(cfg *apiserver.Config) error {
 	cfg.Admission = append(cfg.Admission, policies.Admission()...)
 	return c.aggregate(cfg)
 }
+
+// typeChecker writes what the expressions of policies have wrong into their status.
+func (c *cluster) typeChecker() *policy.TypeChecker {
+	own := c.server.Client(apiserver.Identity{User: "system:apiserver", Groups: []string{apiserver.GroupMasters}})
+	return policy.NewTypeChecker(own, c.server, c.log)
+}
