@@ -75,6 +75,7 @@ func ExampleAll() {
 	// storage.k8s.io/v1/storageclasses [sc]
 	// storage.k8s.io/v1/volumeattachments []
 	// storage.k8s.io/v1/volumeattributesclasses [vac]
+	// storagemigration.k8s.io/v1/storageversionmigrations []
 }
 
 // A row can be used without a server, such as to check manifests.

@@ -23,6 +23,7 @@ import (
 	"github.com/inboard/inboard/apiserver/kinds/resource"
 	"github.com/inboard/inboard/apiserver/kinds/scheduling"
 	"github.com/inboard/inboard/apiserver/kinds/storage"
+	"github.com/inboard/inboard/apiserver/kinds/storagemigration"
 )
 
 // All returns the rows of all built-in kinds, in the order in which kubectl api-resources lists
@@ -46,5 +47,6 @@ func All() []apiserver.Kind {
 		resource.Kinds(),
 		scheduling.Kinds(),
 		storage.Kinds(),
+		storagemigration.Kinds(),
 	)
 }

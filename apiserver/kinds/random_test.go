@@ -119,7 +119,7 @@ func TestRows(t *testing.T) {
 			t.Errorf("%s: an empty object: %v", k.Kind, errs)
 		}
 	}
-	if len(seen) != 60 {
+	if len(seen) != 61 {
 		t.Errorf("%d kinds", len(seen))
 	}
 }

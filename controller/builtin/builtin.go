@@ -15,6 +15,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	storagemigrationv1 "k8s.io/api/storagemigration/v1"
 
 	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/controller"
@@ -31,6 +32,7 @@ import (
 	"github.com/inboard/inboard/controller/resourcequota"
 	"github.com/inboard/inboard/controller/serviceaccount"
 	"github.com/inboard/inboard/controller/storageprotection"
+	"github.com/inboard/inboard/controller/storageversionmigrator"
 	"github.com/inboard/inboard/controller/tainteviction"
 )
 
@@ -95,6 +97,9 @@ func New(cfg Config) (*controller.Group, error) {
 	}
 	if _, unknown := cfg.Client.ResourceFor(&certificatesv1.CertificateSigningRequest{}); unknown == nil && err == nil {
 		err = certificates.Add(g, certificates.Config{Signers: cfg.Signers, RootCA: cfg.RootCA})
+	}
+	if _, unknown := cfg.Client.ResourceFor(&storagemigrationv1.StorageVersionMigration{}); unknown == nil && err == nil {
+		err = storageversionmigrator.Add(g, storageversionmigrator.Config{Resources: cfg.Discover})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("builtin: %w", err)

@@ -26,6 +26,7 @@ import (
 	_ "k8s.io/kubernetes/pkg/apis/resource/install"
 	_ "k8s.io/kubernetes/pkg/apis/scheduling/install"
 	_ "k8s.io/kubernetes/pkg/apis/storage/install"
+	_ "k8s.io/kubernetes/pkg/apis/storagemigration/install"
 	"k8s.io/kubernetes/pkg/registry/apps/controllerrevision"
 	"k8s.io/kubernetes/pkg/registry/apps/daemonset"
 	"k8s.io/kubernetes/pkg/registry/apps/deployment"
@@ -80,6 +81,7 @@ import (
 	"k8s.io/kubernetes/pkg/registry/storage/storageclass"
 	"k8s.io/kubernetes/pkg/registry/storage/volumeattachment"
 	"k8s.io/kubernetes/pkg/registry/storage/volumeattributesclass"
+	"k8s.io/kubernetes/pkg/registry/storagemigration/storagemigration"
 )
 
 type strategy interface {
@@ -108,8 +110,9 @@ var strategies = map[string]strategy{
 	"RuntimeClass": runtimeclass.Strategy, "HorizontalPodAutoscaler": horizontalpodautoscaler.Strategy,
 	"StatefulSet": statefulset.Strategy, "DaemonSet": daemonset.Strategy, "ControllerRevision": controllerrevision.Strategy,
 	"CertificateSigningRequest": certificates.Strategy, "ClusterTrustBundle": clustertrustbundle.Strategy,
-	"PodCertificateRequest": podcertificaterequest.NewStrategy(),
-	"DeviceClass":           deviceclass.Strategy, "DeviceTaintRule": devicetaintrule.Strategy, "ResourceSlice": resourceslice.Strategy,
+	"PodCertificateRequest":   podcertificaterequest.NewStrategy(),
+	"StorageVersionMigration": storagemigration.Strategy,
+	"DeviceClass":             deviceclass.Strategy, "DeviceTaintRule": devicetaintrule.Strategy, "ResourceSlice": resourceslice.Strategy,
 	// What depends on other objects and on the sender is admission's here.
 	"ResourceClaim": resourceclaim.NewStrategy(allowed{}, nil), "ResourceClaimTemplate": resourceclaimtemplate.NewStrategy(allowed{}),
 }
@@ -127,7 +130,7 @@ var statusStrategies = map[string]rest.RESTUpdateStrategy{
 	"Ingress": ingress.StatusStrategy, "HorizontalPodAutoscaler": horizontalpodautoscaler.StatusStrategy,
 	"StatefulSet": statefulset.StatusStrategy, "DaemonSet": daemonset.StatusStrategy,
 	"PodGroup": podgroup.NewStatusStrategy(podgroup.NewStrategy()), "CertificateSigningRequest": certificates.StatusStrategy,
-	"DeviceTaintRule": devicetaintrule.StatusStrategy,
+	"DeviceTaintRule": devicetaintrule.StatusStrategy, "StorageVersionMigration": storagemigration.StatusStrategy,
 }
 
 type attributes func(runtime.Object) (labels.Set, fields.Set, error)
