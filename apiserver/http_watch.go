@@ -65,6 +65,7 @@ func (c *call) stream(ctx context.Context, f *frames, w *watcher) {
 	c.w.WriteHeader(http.StatusOK)
 	rc := http.NewResponseController(c.w)
 	_ = rc.Flush() // an error shows again with the first event
+	var sent time.Time
 	for {
 		if len(w.pending) == 0 {
 			c.initialized()
@@ -77,7 +78,8 @@ func (c *call) stream(ctx context.Context, f *frames, w *watcher) {
 			}
 			return
 		}
-		_ = rc.SetWriteDeadline(time.Now().Add(watchWriteTimeout)) // not all writers have deadlines
+		sent = c.server.pace.wait(ctx, sent)
+		_ = rc.SetWriteDeadline(sent.Add(watchWriteTimeout)) // not all writers have deadlines
 		if err := f.burst(changes, w); err != nil {
 			return
 		}

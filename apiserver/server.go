@@ -25,6 +25,7 @@ type Server struct {
 	proxies   *frontProxies
 	merged    atomic.Pointer[mergedDiscovery]
 	inFlight  chan struct{}
+	pace      pacer
 	ready     chan struct{}
 	readyOnce sync.Once
 	now       func() time.Time

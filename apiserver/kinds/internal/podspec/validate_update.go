@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/diff"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/inboard/inboard/apiserver/kinds/internal/check"
 )
 
 const updatable = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`," +
@@ -82,7 +84,7 @@ func (c *checker) tolerationsGrow(now, before []corev1.Toleration) {
 	for _, old := range before {
 		kept := slices.ContainsFunc(now, func(t corev1.Toleration) bool {
 			t.TolerationSeconds = old.TolerationSeconds
-			return equality.Semantic.DeepEqual(t, old)
+			return t == old
 		})
 		if !kept {
 			c.Forbidden(path, "existing toleration can not be modified except its tolerationSeconds")
@@ -103,7 +105,7 @@ func (c *checker) gatesShrink(now, before []corev1.PodSchedulingGate) {
 
 // restStays puts back what may change, and refuses any difference that is left.
 func (c *checker) restStays(p, old *corev1.Pod) {
-	if equality.Semantic.DeepEqual(p.Spec, old.Spec) {
+	if check.SameMessage(&p.Spec, &old.Spec) || equality.Semantic.DeepEqual(p.Spec, old.Spec) {
 		return
 	}
 	s := p.Spec.DeepCopy()
