@@ -161,4 +161,6 @@ func (s Stored) Prefix() string { return s.r.prefix }
 func (s Stored) Object(e *store.Entry) (client.Object, error) { return s.r.object(e) }
 
 // StoredPrefix is what the keys of all objects of a resource begin with; see Stored.Prefix.
-func StoredPrefix(gr schema.GroupResource) string { return keyRoot + cmp.Or(gr.Group, "core") + "/" + gr.Resource + "/" }
+func StoredPrefix(gr schema.GroupResource) string {
+	return keyRoot + cmp.Or(gr.Group, "core") + "/" + gr.Resource + "/"
+}

@@ -46,7 +46,7 @@ type Events struct {
 	// Waited tells how long a request waited in a queue, and whether it ran in the end.
 	Waited func(level, schema string, took time.Duration, ran bool)
 	// Ran tells how long a request ran; a watch, until it had sent what there was.
-	Ran func(level, schema string, mutating bool, took time.Duration)
+	Ran func(level, schema string, watch bool, took time.Duration)
 	// Estimated tells how many seats a request takes.
 	Estimated func(level, schema string, seats int)
 }
@@ -113,9 +113,8 @@ func (c *Controller) settings(ctx context.Context) (s *settings, err error) {
 // flow is a request that runs.
 type flow struct {
 	ticket
-	c        *Controller
-	fs       *flowSchema
-	mutating bool
+	c  *Controller
+	fs *flowSchema
 	// forget ends the count of a watch; nil for other requests.
 	forget func()
 	// ended tells that the ticket is finished.
@@ -132,7 +131,7 @@ func (c *Controller) Start(ctx context.Context, r *apiserver.RequestInfo, wait t
 		return nil, apierrors.NewInternalError(fmt.Errorf("reading flow schemas: %w", err))
 	}
 	fs := s.classify(r)
-	f := &flow{c: c, fs: fs, mutating: isMutating(r)}
+	f := &flow{c: c, fs: fs}
 	f.cost = c.cost(ctx, r, fs.level)
 	events := c.events.Load()
 	if events.Estimated != nil {
@@ -244,7 +243,7 @@ func (f *flow) finish() {
 		})
 	}
 	if e := c.events.Load(); e.Ran != nil {
-		e.Ran(f.fs.level.name, f.fs.name, f.mutating, now.Sub(begun))
+		e.Ran(f.fs.level.name, f.fs.name, f.forget != nil, now.Sub(begun))
 	}
 }
 
@@ -266,12 +265,4 @@ func (c *Controller) cost(ctx context.Context, r *apiserver.RequestInfo, l *leve
 		return writeCost(c.watches.interested(r), int(l.most.Load()))
 	}
 	return cost{seats: 1}
-}
-
-func isMutating(r *apiserver.RequestInfo) bool {
-	switch r.Verb {
-	case "get", "list", "watch":
-		return false
-	}
-	return true
 }

@@ -332,3 +332,25 @@ type discard struct {
 func (d *discard) Header() http.Header         { return d.header }
 func (d *discard) WriteHeader(code int)        { d.code = code }
 func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
+
+// The dumps are those of kube-apiserver, for who may see them.
+func TestDumps(t *testing.T) {
+	s, _ := open(t, flowcontrol.Config{})
+	write(s.API, "someone", "a")
+	levels := do(s.API, "admin", "GET", "/debug/api_priority_and_fairness/dump_priority_levels", "").Body.String()
+	for _, want := range []string{
+		"PriorityLevelName, ActiveQueues, IsIdle, IsQuiescing, WaitingRequests, ExecutingRequests, DispatchedRequests, RejectedRequests, TimedoutRequests, CancelledRequests\n",
+		"\nglobal-default,    0,            true,   false,       0,               0,                 1,                  0,                0,                0\n",
+	} {
+		if !strings.Contains(levels, want) {
+			t.Errorf("no %q in\n%s", want, levels)
+		}
+	}
+	queues := do(s.API, "admin", "GET", "/debug/api_priority_and_fairness/dump_queues", "").Body.String()
+	if n := strings.Count(queues, "\nglobal-default, "); n != 128 {
+		t.Errorf("%d queues in\n%s", n, queues)
+	}
+	if w := do(s.API, "admin", "GET", "/debug/api_priority_and_fairness/none", ""); w.Code != http.StatusNotFound {
+		t.Errorf("%d", w.Code)
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/inboard/inboard/apiserver"
+	"github.com/inboard/inboard/apiserver/flowcontrol"
 )
 
 // Config configures the metrics of one server; zero values mean defaults.
@@ -23,6 +24,8 @@ type Config struct {
 	// Collectors are shown besides the server's own metrics, such as those of a store or a scheduler in the same
 	// program.
 	Collectors []prometheus.Collector
+	// FlowControl is that of the server, if it has one. Its events go to these metrics.
+	FlowControl *flowcontrol.Controller
 	// NoProcess leaves out what is about the whole process and its Go runtime.
 	NoProcess bool
 }
@@ -43,6 +46,9 @@ var _ apiserver.Metrics = (*Metrics)(nil)
 func New(cfg Config) (*Metrics, error) {
 	m := &Metrics{registry: prometheus.NewRegistry(), requests: newRequests(), admission: newAdmission()}
 	all := append([]prometheus.Collector{m}, cfg.Collectors...)
+	if cfg.FlowControl != nil {
+		all = append(all, newFlows(cfg.FlowControl))
+	}
 	if !cfg.NoProcess {
 		all = append(all, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	}

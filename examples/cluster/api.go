@@ -18,7 +18,6 @@ import (
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client/rest"
 	"github.com/inboard/inboard/apiserver/kinds"
-	"github.com/inboard/inboard/apiserver/metrics"
 	"github.com/inboard/inboard/apiserver/pki"
 	"github.com/inboard/inboard/store"
 	"github.com/inboard/inboard/store/etcdapi"
@@ -148,11 +147,10 @@ func (c *cluster) serveAPI(ctx context.Context, wg *sync.WaitGroup, st *store.St
 	if err := c.extend(&cfg); err != nil {
 		return err
 	}
-	figures, err := metrics.New(metrics.Config{})
+	figures, err := c.flows(&cfg)
 	if err != nil {
 		return err
 	}
-	cfg.Metrics = figures
 	if c.server, err = apiserver.New(cfg); err != nil {
 		return err
 	}
