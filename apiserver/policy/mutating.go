@@ -122,6 +122,8 @@ type round struct {
 	q          *question
 	authorizer apiserver.Authorizer
 	rounds     *rounds
+	// dirty tells that a mutation was made, even one without effect.
+	dirty bool
 	// failures are why the request is refused.
 	failures []refusalCause
 }
@@ -193,6 +195,11 @@ func (m *round) run(ctx context.Context, list []invocation) error {
 			return err
 		}
 	}
+	if m.dirty {
+		// So in Kubernetes who wants to be asked again is, even when nobody else changed anything.
+		m.rounds.changed()
+		r.Reinvoke()
+	}
 	return nil
 }
 
@@ -220,7 +227,9 @@ func (m *round) invoke(ctx context.Context, i *invocation) error {
 					return status
 				}
 				m.fail(i.policy, i.binding, err, metav1.StatusReasonInvalid)
+				continue
 			}
+			m.dirty = true
 		}
 		if !apiequality.Semantic.DeepEqual(before, r.Target()) {
 			m.rounds.changed()

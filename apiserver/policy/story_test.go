@@ -33,7 +33,7 @@ func open(t testing.TB, change ...func(*apiserver.Config)) (http.Handler, *polic
 	roles, err := rbac.New(rbac.Config{Store: st})
 	must(t, err)
 	cfg := apiserver.Config{
-		Store: st, Kinds: append(kinds.All(), policy.Kinds()...), Admission: policies.Admission(), Authorizer: roles,
+		Store: st, Kinds: policy.CheckSelectors(append(kinds.All(), policy.Kinds()...)), Admission: policies.Admission(), Authorizer: roles,
 		Authentication: apiserver.AuthenticationConfig{Tokens: map[string]apiserver.Identity{"admin": {User: "admin", Groups: []string{apiserver.GroupMasters}}}},
 	}
 	for _, f := range change {

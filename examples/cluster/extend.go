@@ -18,7 +18,7 @@ func (c *cluster) extend(cfg *apiserver.Config) error {
 	if err != nil {
 		return err
 	}
-	cfg.Kinds = append(cfg.Kinds, policy.Kinds()...)
+	cfg.Kinds = policy.CheckSelectors(append(cfg.Kinds, policy.Kinds()...))
 	cfg.Admission = append(cfg.Admission, policies.Admission()...)
 	return c.aggregate(cfg)
 }

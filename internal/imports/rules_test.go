@@ -57,7 +57,7 @@ var rules = []rule{
 	{pkg: "apiserver/cel", may: with("github.com/google/cel-go/...", "k8s.io/apiserver/pkg/apis/cel", "k8s.io/apiserver/pkg/cel/...", "k8s.io/apiserver/pkg/authentication/user", "k8s.io/apiserver/pkg/authorization/authorizer"),
 		own: []string{"apiserver", "apiserver/client"},
 		why: "CEL for packages that a program may choose; functions and costs are Kubernetes' own library, whose version of them clients count on"},
-	{pkg: "apiserver/policy", may: with("github.com/google/cel-go/...", "google.golang.org/protobuf/types/known/structpb", "gopkg.in/evanphx/json-patch.v4", "k8s.io/apiserver/pkg/cel/...", "k8s.io/client-go/util/jsonpath", "k8s.io/kube-openapi/pkg/validation/spec", "sigs.k8s.io/structured-merge-diff/..."),
+	{pkg: "apiserver/policy", may: with("github.com/google/cel-go/...", "google.golang.org/protobuf/types/known/structpb", "gopkg.in/evanphx/json-patch.v4", "k8s.io/apiserver/pkg/cel/...", "k8s.io/client-go/util/jsonpath", "k8s.io/dynamic-resource-allocation/cel", "k8s.io/kube-openapi/pkg/validation/spec", "sigs.k8s.io/structured-merge-diff/..."),
 		own: []string{"apiserver", "apiserver/cel", "apiserver/client", "apiserver/client/replica", "apiserver/internal/follow", "internal/news"},
 		why: "admission policies that a program may choose, and their kinds"},
 	{pkg: "apiserver/bootstraptoken", may: machinery, own: []string{"apiserver", "apiserver/client"},

@@ -50,7 +50,7 @@ func own(t testing.TB) *server {
 	roles, err := rbac.New(rbac.Config{Store: st})
 	must(t, err)
 	s, err := apiserver.New(apiserver.Config{
-		Store: st, Kinds: append(kinds.All(), policy.Kinds()...), Admission: policies.Admission(), Authorizer: roles,
+		Store: st, Kinds: policy.CheckSelectors(append(kinds.All(), policy.Kinds()...)), Admission: policies.Admission(), Authorizer: roles,
 		Authentication: apiserver.AuthenticationConfig{Tokens: map[string]apiserver.Identity{"admin": {User: "admin", UID: "admin", Groups: []string{apiserver.GroupMasters}}}},
 	})
 	must(t, err)
