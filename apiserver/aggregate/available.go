@@ -21,7 +21,7 @@ import (
 	"github.com/inboard/inboard/apiserver/client"
 )
 
-// How a server is asked whether it is there: several times at once, as some endpoints may be gone already, and with
+// How a server is asked whether it is there: several times, as some endpoints may be gone already, and with
 // little patience.
 const (
 	checkAttempts = 5
@@ -69,26 +69,28 @@ func (a *Aggregator) judge(ctx context.Context, e *entry) apiregistrationv1.APIS
 	return condition(apiregistrationv1.ConditionTrue, "Passed", "all checks passed", now)
 }
 
-// answers tells whether an APIService's server answers, at one of several attempts.
+// answers tells whether an APIService's server answers, at one of several attempts. kube-aggregator makes all of them at
+// once; here the others follow when the first one fails.
 func (a *Aggregator) answers(ctx context.Context, e *entry) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	results := make(chan error, checkAttempts)
-	for range checkAttempts {
+	if a.answersOnce(ctx, e) == nil {
+		return nil
+	}
+	results := make(chan error, checkAttempts-1)
+	for range cap(results) {
 		go func() { results <- a.answersOnce(ctx, e) }()
 	}
 	var last error
-	ok := false
-	for range checkAttempts { // all of them, so that nothing goes on in the background
-		switch err := <-results; {
-		case err == nil:
-			ok = true
-			cancel()
-		case !ok:
+	well := false
+	for range cap(results) { // all of them, so that nothing goes on in the background
+		if err := <-results; err == nil {
+			well = true
+		} else {
 			last = err
 		}
 	}
-	if ok {
+	if well {
 		return nil
 	}
 	return last

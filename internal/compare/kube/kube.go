@@ -171,3 +171,19 @@ func write(t testing.TB, file, text string) {
 		t.Fatal(err)
 	}
 }
+
+// Run runs a program of ../cmd for the length of the test; it is built if there is none. The channel is closed when it
+// exits.
+func Run(t testing.TB, name string, args ...string) (exited <-chan struct{}) {
+	t.Helper()
+	program := filepath.Join(*built, name)
+	if _, err := os.Stat(program); *built == "" || err != nil {
+		program = filepath.Join(os.TempDir(), "inboard-compare", name)
+		cmd := exec.Command("go", "build", "-o", program, "./cmd/"+name)
+		cmd.Dir = moduleRoot(t)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("go build: %v\n%s", err, out)
+		}
+	}
+	return run(t, t.TempDir(), program, args...)
+}
