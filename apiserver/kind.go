@@ -60,6 +60,9 @@ type Kind struct {
 
 	// Default fills in the defaults of the API's documentation, in place.
 	Default func(obj client.Object)
+	// Decoded, when not nil, completes an object that was decoded from its stored protobuf, which has no place
+	// for the types of objects within objects.
+	Decoded func(obj client.Object)
 	// Prepare readies a new object (old nil) or an update for storage: it clears what clients
 	// may not set and keeps what they may not change. It runs before Validate. Metadata, status
 	// and generation are the server's own work and need none of this.

@@ -87,6 +87,9 @@ func (r *resource) decodeValue(value []byte) (client.Object, error) {
 		return nil, err
 	}
 	obj.GetObjectKind().SetGroupVersionKind(r.GroupVersionKind)
+	if r.Decoded != nil {
+		r.Decoded(obj)
+	}
 	return obj, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
@@ -60,8 +61,11 @@ func prepareDeployment(o, old *appsv1.Deployment) {
 		fill.Nil(&r.MaxUnavailable, intstr.IntOrString{})
 		fill.Nil(&r.MaxSurge, intstr.IntOrString{})
 	}
-	if old == nil {
+	switch {
+	case old == nil:
 		o.Status = appsv1.DeploymentStatus{}
+	case !apiequality.Semantic.DeepEqual(o.Annotations, old.Annotations):
+		o.Generation = old.Generation + 1 // controllers copy them to ReplicaSets
 	}
 }
 

@@ -25,14 +25,11 @@ func StatefulSet() apiserver.Kind {
 	k.Object, k.List = &appsv1.StatefulSet{}, &appsv1.StatefulSetList{}
 	k.NameIsValid = validation.NameIsDNSLabel
 	k.Default = row.Of(defaultStatefulSet)
+	k.Decoded = row.Of(typeClaimTemplates)
 	k.Prepare = row.Pair(func(o, old *appsv1.StatefulSet) {
 		podspec.DropDisabled(&o.Spec.Template.Spec)
 		if r := o.Spec.UpdateStrategy.RollingUpdate; r != nil {
 			fill.Nil(&r.Partition, 0) // whatever the strategy
-		}
-		for i := range o.Spec.VolumeClaimTemplates {
-			c := &o.Spec.VolumeClaimTemplates[i]
-			c.APIVersion, c.Kind = "v1", "PersistentVolumeClaim" // templates tell their type
 		}
 		if old == nil {
 			o.Status = appsv1.StatefulSetStatus{}
@@ -57,8 +54,17 @@ func StatefulSet() apiserver.Kind {
 	return k
 }
 
+// typeClaimTemplates makes the templates of claims tell their type.
+func typeClaimTemplates(o *appsv1.StatefulSet) {
+	for i := range o.Spec.VolumeClaimTemplates {
+		c := &o.Spec.VolumeClaimTemplates[i]
+		c.APIVersion, c.Kind = "v1", "PersistentVolumeClaim"
+	}
+}
+
 func defaultStatefulSet(o *appsv1.StatefulSet) {
 	s := &o.Spec
+	typeClaimTemplates(o)
 	fill.Empty(&s.PodManagementPolicy, appsv1.OrderedReadyPodManagement)
 	if u := &s.UpdateStrategy; u.Type == "" {
 		u.Type = appsv1.RollingUpdateStatefulSetStrategyType

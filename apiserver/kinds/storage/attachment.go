@@ -24,6 +24,8 @@ func VolumeAttachment() apiserver.Kind {
 	k.Object, k.List = &storagev1.VolumeAttachment{}, &storagev1.VolumeAttachmentList{}
 	k.ConditionalUpdate = true
 	k.Status = true
+	k.StatusResets = []string{"metadata"}
+	k.PrepareStatus = row.Pair(func(o, old *storagev1.VolumeAttachment) { o.Labels, o.Annotations = old.Labels, old.Annotations })
 	k.Default = row.Of(func(o *storagev1.VolumeAttachment) {
 		if s := o.Spec.Source.InlineVolumeSpec; s != nil {
 			podspec.DefaultVolumeSpec(s)

@@ -21,7 +21,11 @@ func CSINode() apiserver.Kind {
 	k.Object, k.List = &storagev1.CSINode{}, &storagev1.CSINodeList{}
 	k.ConditionalUpdate = true
 	k.Status = true
-	k.PrepareStatus = row.Pair(func(o, _ *storagev1.CSINode) { o.Status.StorageHealth = nil })
+	k.StatusResets = []string{"metadata"}
+	k.PrepareStatus = row.Pair(func(o, old *storagev1.CSINode) {
+		o.Status.StorageHealth = nil
+		o.Labels, o.Annotations = old.Labels, old.Annotations
+	})
 	k.Validate = row.Check(validateNode)
 	k.Columns = row.Columns("Name", "Drivers:integer", "Age")
 	k.Row = row.Cells(func(o *storagev1.CSINode, now time.Time) []any {
