@@ -97,12 +97,12 @@ func (c *call) connect(conn *connection, verb string) error {
 	if err := c.admitConnection(conn); err != nil {
 		return err
 	}
-	if conn.upgrade && !upgrade {
-		return badRequest("Upgrade request required")
-	}
 	to, err := conn.locate(c)
 	if err != nil {
 		return err
+	}
+	if conn.upgrade && !upgrade {
+		return badRequest("Upgrade request required")
 	}
 	return c.proxy(to, conn)
 }

@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/validation"
@@ -52,6 +53,9 @@ func (s *Server) createNew(ctx context.Context, rq *request, obj client.Object) 
 	if err := rq.sameNamespace(obj); err != nil {
 		return found{}, err
 	}
+	if obj.GetResourceVersion() != "" {
+		return found{}, apierrors.NewInternalError(errors.New("resourceVersion should not be set on objects to be created"))
+	}
 	if obj.GetName() != "" || obj.GetGenerateName() == "" {
 		return s.createAdmitted(ctx, rq, ar)
 	}
@@ -91,26 +95,41 @@ func (s *Server) createAdmitted(ctx context.Context, rq *request, ar *AdmissionR
 		return found{}, err
 	}
 	rq.warnAbout(obj, nil)
+	first, err := s.attempt(ctx, rq, obj)
+	if err != nil {
+		return found{}, err
+	}
+	ar.Object = first.obj
 	also, err := s.validateAdmission(ctx, rq, ar)
 	if err != nil {
 		return found{}, err
 	}
-	return s.insert(ctx, rq, ar, also)
+	ar.Object = obj
+	return s.insert(ctx, rq, ar, also, first)
+}
+
+// attempt is a new object with what it claims.
+type attempt struct {
+	obj    client.Object
+	claims *claims
+}
+
+// attempt claims what a new object needs. It writes into the object what that is; when somebody else is quicker, the
+// next attempt must not take that for the client's wish.
+func (s *Server) attempt(ctx context.Context, rq *request, wanted client.Object) (attempt, error) {
+	if rq.res.Allocate == nil {
+		return attempt{obj: wanted}, nil
+	}
+	obj := wanted.DeepCopyObject().(client.Object)
+	claims, err := s.allocate(ctx, rq, obj, nil)
+	return attempt{obj, claims}, err
 }
 
 // insert stores a new object in one transaction with what it claims and what admission adds.
-func (s *Server) insert(ctx context.Context, rq *request, ar *AdmissionRequest, also settled) (found, error) {
-	key, wanted := rq.key(), ar.Object
-	for obj := wanted; ; {
-		if rq.res.Allocate != nil {
-			// Allocate writes into the object what it claims; when somebody else was quicker, the
-			// next attempt must not take that for the client's wish.
-			obj = wanted.DeepCopyObject().(client.Object)
-		}
-		claims, err := s.allocate(ctx, rq, obj, nil)
-		if err != nil {
-			return found{}, err
-		}
+func (s *Server) insert(ctx context.Context, rq *request, ar *AdmissionRequest, also settled, try attempt) (found, error) {
+	key := rq.key()
+	for {
+		obj, claims := try.obj, try.claims
 		value, err := rq.value(obj)
 		if err != nil {
 			return found{}, err
@@ -124,6 +143,9 @@ func (s *Server) insert(ctx context.Context, rq *request, ar *AdmissionRequest, 
 			return found{}, rq.alreadyExists(f.state)
 		}
 		if also, err = s.readmit(ctx, rq, ar); err != nil {
+			return found{}, err
+		}
+		if try, err = s.attempt(ctx, rq, ar.Object); err != nil {
 			return found{}, err
 		}
 	}

@@ -37,7 +37,6 @@ func clearMetadata(obj client.Object) {
 
 // beginMetadata sets the metadata of a new object that is not the client's to choose, whatever admission made of it.
 func (s *Server) beginMetadata(rq *request, obj client.Object) {
-	clearMetadata(obj)
 	obj.SetUID(uuid.NewUUID())
 	obj.SetCreationTimestamp(s.timestamp())
 	obj.SetGeneration(0)

@@ -195,18 +195,28 @@ func (rq *request) checkPreconditions(obj, old client.Object) error {
 func (s *Server) finishUpdate(ctx context.Context, rq *request, obj client.Object, cur found) (done bool, f found, err error) {
 	res, old := rq.res, cur.obj
 	ar := &AdmissionRequest{Operation: Update, Object: obj, Old: rq.admissible(old)}
+	if scale, ok := ar.Old.(*autoscalingv1.Scale); ok {
+		if live, err := newScaleFields(res, old).scale(res, old); err == nil {
+			scale.ManagedFields = live.GetManagedFields()
+		}
+	}
 	if err := s.admit(ctx, rq, ar); err != nil {
 		return false, found{}, err
 	}
 	if err := rq.sameNamespace(obj); err != nil {
 		return false, found{}, err
 	}
+	if ar.replaced {
+		if err := rq.checkPreconditions(obj, old); err != nil {
+			return false, found{}, err
+		}
+	}
 	if obj, err = s.merge(rq, obj, old); err != nil {
 		return false, found{}, err
 	}
 	keepMetadata(obj, old)
 	obj.SetResourceVersion(old.GetResourceVersion())
-	ar.Object = rq.admissible(obj)
+	ar.Object, ar.Old = rq.admissible(obj), rq.admissible(old)
 	isStatus := rq.ref.Subresource == "status"
 	if res.Prepare != nil && (rq.ref.Subresource == "" || rq.ref.Subresource == "scale") {
 		res.Prepare(obj, old)
