@@ -79,6 +79,8 @@ type AdmissionPlugin struct {
 	Admit Admission
 	// Validate sees the object as it would be stored, after validation.
 	Validate Admission
+	// Conditional tells that the plugin calls DependOn, and is to be asked again when such a condition fails.
+	Conditional bool
 }
 
 // guard makes a write depend on an object that admission based its decision on: when it changed since,
@@ -86,6 +88,12 @@ type AdmissionPlugin struct {
 type guard struct {
 	key      string
 	revision int64
+}
+
+// DependOn makes the write depend on what is stored under a key being as it was at a revision. When it is not, the
+// plugin is asked again, which must be Conditional.
+func (r *AdmissionRequest) DependOn(key string, revision int64) {
+	r.guards = append(r.guards, guard{key, revision})
 }
 
 // settled is what admission adds to the transaction that stores an object.
@@ -203,7 +211,7 @@ func (s *Server) listRef(ctx context.Context, ref client.Ref) ([]client.Object, 
 func (s *Server) readmit(ctx context.Context, rq *request, r *AdmissionRequest) (settled, error) {
 	r.guards, r.writes = nil, nil
 	for _, p := range s.admission {
-		if p.Name != namespaceLifecycleName && p.Name != resourceQuotaName {
+		if !p.Conditional && p.Name != namespaceLifecycleName && p.Name != resourceQuotaName {
 			continue
 		}
 		for _, f := range []Admission{p.Admit, p.Validate} {

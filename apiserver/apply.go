@@ -43,6 +43,9 @@ func (s *Server) apply(ctx context.Context, rq *request, patch []byte, opts *met
 	if err != nil {
 		return found{}, false, err
 	}
+	if rq.res.Custom != nil {
+		wholeNumbers(a.content.Object)
+	}
 	own := *rq
 	own.applied = true
 	rq = &own

@@ -160,6 +160,11 @@ func (s *Server) SetKinds(source string, kinds []Kind) error {
 	return nil
 }
 
+// ServesFixed tells whether one of Config.Kinds is of a group and version.
+func (s *Server) ServesFixed(group, version string) bool {
+	return slices.ContainsFunc(s.base.ordered, func(r *resource) bool { return r.Group == group && r.Version == version })
+}
+
 // refreshed returns the catalog after all sources brought their kinds up to date.
 func (s *Server) refreshed(ctx context.Context) (*catalog, error) {
 	for _, source := range s.cfg.Sources {

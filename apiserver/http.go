@@ -127,6 +127,9 @@ func (c *call) resource(verb string) {
 		return
 	}
 	rq.warn = c.warn
+	if text := rq.served().Deprecated; text != "" {
+		c.warn(text)
+	}
 	rq.agent = agentName(c.r.UserAgent())
 	c.rq = rq
 	if err := cmp.Or(c.route(), c.checkTimeout()); err != nil {

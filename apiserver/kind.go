@@ -108,6 +108,9 @@ type Kind struct {
 	// Subresources are handled by functions of their own, by name: "binding", "eviction", ...
 	Subresources map[string]Subresource
 
+	// Deprecated is a warning that goes along with every request for the kind, "" for none.
+	Deprecated string
+
 	// Custom, when not nil, makes the kind one whose objects have no Go type of their own. Object and List may then
 	// be any samples.
 	Custom *Custom

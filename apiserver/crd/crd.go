@@ -1,0 +1,166 @@
+// Package crd serves kinds that users define by CustomResourceDefinitions, as apiextensions-apiserver does
+// (https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/): structural
+// schemas with pruning, defaults, validation and CEL rules, status and scale subresources, several versions with
+// conversion, columns, selectable fields, discovery and OpenAPI. A program opts in:
+//
+//	defs, err := crd.New(crd.Config{Store: st})
+//	server, err := apiserver.New(apiserver.Config{
+//		Store: st, Kinds: append(kinds.All(), defs.Kinds()...),
+//		Sources: []apiserver.KindSource{defs}, Admission: defs.Admission(),
+//	})
+//	go defs.Run(ctx, server.Client(identity)) // accepts names, establishes, removes instances
+//
+// Definitions are read where the server stores them, before each request that may be about one of them. So a
+// definition that one of several servers over a store has established is served by all of them at once.
+package crd
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+
+	"github.com/inboard/inboard/apiserver"
+	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/apiserver/internal/follow"
+	"github.com/inboard/inboard/store"
+)
+
+// sourceName is the name of the kinds in Server.SetKinds.
+const sourceName = "customresourcedefinitions"
+
+// Config describes Definitions.
+type Config struct {
+	// Store is the API server's; it has no default.
+	Store apiserver.Store
+	// Webhook calls conversion webhooks; the default reaches those that have a URL, and no services.
+	Webhook Caller
+	// Logger receives what the operator should know; nil discards.
+	Logger *slog.Logger
+}
+
+// Definitions give one server the kinds that are defined in its store. Make it with New; it is safe for
+// concurrent use.
+type Definitions struct {
+	cfg      Config
+	row      apiserver.Kind
+	follower *follow.Follower
+	view     *view
+
+	mu sync.Mutex
+	// applied is the view's version that the server has.
+	applied atomic.Int64
+}
+
+var _ apiserver.KindSource = (*Definitions)(nil)
+
+// New returns the definitions in a store. It holds a cursor over the store's history, but no goroutine, until Close
+// or the end of the store.
+func New(cfg Config) (*Definitions, error) {
+	if cfg.Store == nil {
+		return nil, errors.New("crd: Config.Store is missing")
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	if cfg.Webhook == nil {
+		cfg.Webhook = URLCaller{}
+	}
+	row := definitionKind()
+	stored, err := apiserver.StoredAs(row)
+	if err != nil {
+		return nil, err
+	}
+	d := &Definitions{cfg: cfg, row: row, view: &view{webhook: cfg.Webhook}}
+	d.view.Reset()
+	d.follower = follow.New(cfg.Store, d.view, follow.Source{
+		Prefix: stored.Prefix(),
+		Object: func(e *store.Entry) (client.Object, error) { return stored.Object(e) },
+	})
+	return d, nil
+}
+
+// Close gives up the cursor. What needs the definitions afterwards is an error.
+func (d *Definitions) Close() error {
+	d.follower.Close()
+	return nil
+}
+
+// Kinds returns the row of CustomResourceDefinitions, for the server's Config.
+func (d *Definitions) Kinds() []apiserver.Kind { return []apiserver.Kind{d.row} }
+
+// Refresh gives the server the kinds that are defined now.
+func (d *Definitions) Refresh(ctx context.Context, s *apiserver.Server) error {
+	current := false
+	if err := d.follower.Read(ctx, func() { current = d.view.version == d.applied.Load() }); err != nil || current {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var version int64
+	var kinds []apiserver.Kind
+	if err := d.follower.Read(ctx, func() { version, kinds = d.view.version, d.view.kinds(s.ServesFixed) }); err != nil {
+		return err
+	}
+	if version == d.applied.Load() {
+		return nil
+	}
+	if err := s.SetKinds(sourceName, kinds); err != nil {
+		// Definitions that can't be served together are refused when their names are accepted.
+		d.cfg.Logger.Error("definitions of custom resources can't be served", "error", err)
+		return err
+	}
+	d.applied.Store(version)
+	return nil
+}
+
+// view is what is kept of the definitions.
+type view struct {
+	webhook Caller
+	byName  map[string]*definition
+	// version changes with what is served.
+	version int64
+}
+
+func (v *view) Reset() {
+	v.byName = map[string]*definition{}
+	v.version++
+}
+
+func (v *view) Put(_ int, obj client.Object) {
+	crd := obj.(*apiextensionsv1.CustomResourceDefinition)
+	old := v.byName[crd.Name]
+	if old != nil && old.servesLike(crd) {
+		next := *old
+		next.crd = crd
+		v.byName[crd.Name] = &next
+		return
+	}
+	v.byName[crd.Name] = newDefinition(crd, v.webhook)
+	v.version++
+}
+
+func (v *view) Remove(_ int, _, name string) {
+	if v.byName[name] == nil {
+		return
+	}
+	delete(v.byName, name)
+	v.version++
+}
+
+// kinds returns the rows of all definitions but for those in a group and version that the server has of its own.
+func (v *view) kinds(fixed func(group, version string) bool) []apiserver.Kind {
+	var out []apiserver.Kind
+	for _, name := range sortedKeys(v.byName) {
+		for _, k := range v.byName[name].kinds {
+			if !fixed(k.Group, k.Version) {
+				out = append(out, k)
+			}
+		}
+	}
+	return out
+}
