@@ -257,6 +257,20 @@ func (c *call) discovery(path string) {
 	c.write(http.StatusOK, mediaJSON, b)
 }
 
+// Discovery returns what a GET of /api, /apis or a path below answers in JSON, for who looks for kinds in the same
+// process. The error is a NotFound for other paths.
+func (s *Server) Discovery(ctx context.Context, path string) ([]byte, error) {
+	d, err := s.discovery(ctx)
+	if err != nil {
+		return nil, err
+	}
+	doc, ok := d.docs[path]
+	if !ok {
+		return nil, notFoundPath()
+	}
+	return json.Marshal(doc)
+}
+
 // discovery returns the documents about what is served now.
 func (s *Server) discovery(ctx context.Context) (*discoveryDocs, error) {
 	now, err := s.refreshed(ctx)

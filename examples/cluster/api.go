@@ -167,6 +167,7 @@ func (c *cluster) serveAPI(ctx context.Context, wg *sync.WaitGroup, st *store.St
 	// themselves, as Kubernetes' do, and as there the server proves itself to them, not they to it.
 	own.Certificates, own.MinVersion, own.InsecureSkipVerify = []tls.Certificate{pair.TLS}, tls.VersionTLS13, true
 	c.start(ctx, wg, "apiserver", c.server.Run)
+	c.start(ctx, wg, "custom resources", func(ctx context.Context) error { return c.definitions.Run(ctx, c.itself()) })
 	c.start(ctx, wg, "apiserver", func(ctx context.Context) error { return c.server.Serve(ctx, ln, serving) })
 	c.start(ctx, wg, "apiserver", c.typeChecker().Run)
 	return c.await(ctx, c.server.Ready())

@@ -20,6 +20,7 @@ import (
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/apiserver/client/rest"
+	"github.com/inboard/inboard/apiserver/crd"
 	"github.com/inboard/inboard/apiserver/pki"
 )
 
@@ -35,6 +36,7 @@ type cluster struct {
 	// authority signs users' and servers' certificates, frontProxies those of servers that pass requests on.
 	authority, frontProxies *pki.Authority
 	server                  *apiserver.Server
+	definitions             *crd.Definitions
 	remote                  *rest.Client // instead of server, when the API is elsewhere
 	// kubeletAPI is how the API server in this program reaches the kubelet in it.
 	kubeletAPI   *apiserver.Pipe

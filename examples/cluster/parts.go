@@ -85,7 +85,7 @@ func (c *cluster) newControllers() (part, string, error) {
 		cfg.Signers = certificates.SignAll(certificates.Authority{Certificate: cert, Key: key})
 	}
 	if c.server != nil {
-		cfg.Resources = served()
+		cfg.Resources, cfg.Discover = served(), controller.Discover(c.server.Discovery)
 	}
 	g, err := builtin.New(cfg)
 	return g, "", err
