@@ -26,6 +26,9 @@ type applyConfiguration struct {
 
 func newApplyConfiguration(patch []byte, opts *metav1.PatchOptions) (*applyConfiguration, error) {
 	a := &applyConfiguration{fieldValidation: opts.FieldValidation, force: opts.Force != nil && *opts.Force}
+	if _, err := yaml.YAMLToJSON(patch); err != nil {
+		return nil, badRequest("error encoding patch: %v", err)
+	}
 	content := map[string]any{}
 	if err := yaml.Unmarshal(patch, &content); err != nil {
 		return nil, badRequest("error decoding patch: %v", err)
@@ -133,7 +136,7 @@ func (s *Server) applied(rq *request, a *applyConfiguration, old client.Object) 
 		if a.fieldValidation == metav1.FieldValidationStrict {
 			return nil, badRequest("error strict decoding patch: %v", a.strict)
 		}
-		rq.warn(a.strict.Error())
+		rq.warnStrict(a.strict)
 	}
 	if scale, ok := obj.(*autoscalingv1.Scale); ok {
 		scale.SetGroupVersionKind(scaleKind)

@@ -18,26 +18,27 @@ type endpoint struct {
 	port int32
 }
 
-// locateService leads to an HTTP server behind a Service: to one of its ready endpoints.
+// locateService leads to an HTTP server behind a Service: to one of its ready endpoints. Only the number of a port is looked up in
+// the Service itself.
 func locateService(c *call) (*destination, error) {
 	scheme, name, port, err := c.splitName()
 	if err != nil {
 		return nil, err
 	}
-	obj, err := c.find(name)
-	if err != nil {
-		return nil, err
-	}
-	svc, ok := obj.(*corev1.Service)
-	if !ok {
-		return nil, c.rq.noSubresource()
-	}
 	if n, err := strconv.ParseInt(port, 10, 32); err == nil {
+		obj, err := c.find(name)
+		if err != nil {
+			return nil, err
+		}
+		svc, ok := obj.(*corev1.Service)
+		if !ok {
+			return nil, c.rq.noSubresource()
+		}
 		if port, ok = portName(svc, int32(n)); !ok {
 			return nil, apierrors.NewServiceUnavailable("no service port " + strconv.Itoa(int(n)) + " found for service \"" + name + "\"")
 		}
 	}
-	found, err := c.server.endpoints(c, svc, port)
+	found, err := c.server.endpoints(c, name, port)
 	if err != nil {
 		return nil, err
 	}
@@ -58,16 +59,16 @@ func portName(svc *corev1.Service, port int32) (string, bool) {
 }
 
 // endpoints returns the ready endpoints of a Service's port.
-func (s *Server) endpoints(c *call, svc *corev1.Service, port string) ([]endpoint, error) {
+func (s *Server) endpoints(c *call, service, port string) ([]endpoint, error) {
 	res := s.base.byResource[slicesResource]
 	if res == nil {
 		return nil, nil
 	}
 	rq := &request{
 		user: systemUser, verb: verbList, res: res, warn: noWarnings,
-		ref: client.Ref{GroupVersionResource: slicesResource, Namespace: svc.Namespace},
+		ref: client.Ref{GroupVersionResource: slicesResource, Namespace: c.rq.ref.Namespace},
 	}
-	l, err := s.list(c.r.Context(), rq, &metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + svc.Name})
+	l, err := s.list(c.r.Context(), rq, &metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + service})
 	if err != nil {
 		return nil, err
 	}

@@ -175,7 +175,7 @@ func TestServiceProxy(t *testing.T) {
 	defer front.Close()
 	for _, tc := range []struct{ path, want string }{
 		{"web:80/proxy/x?y=z", `200 GET /x?y=z auth=""`}, {"http:web:http/proxy/", `200 GET / auth=""`},
-		{"web:81/proxy/", "503"}, {"web:82/proxy/", "503"}, {"none/proxy/", "404"}, {"a:b:c:d/proxy/", "400"},
+		{"web:81/proxy/", "503"}, {"web:82/proxy/", "503"}, {"none/proxy/", "503"}, {"none:80/proxy/", "404"}, {"a:b:c:d/proxy/", "400"},
 	} {
 		resp, err := front.Client().Get(front.URL + "/api/v1/namespaces/default/services/" + tc.path)
 		if err != nil {

@@ -3,6 +3,7 @@ package apiserver
 import (
 	"context"
 	"errors"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/validation"
@@ -88,6 +89,7 @@ func (s *Server) createAdmitted(ctx context.Context, rq *request, ar *AdmissionR
 		res.Sender(obj, rq.user)
 	}
 	errs := validation.ValidateObjectMetaAccessor(obj, res.Namespaced, res.nameValidator(), metadataPath)
+	errs = append(errs, res.checkFinalizers(obj)...)
 	if validate := rq.served().Validate; validate != nil {
 		errs = append(errs, validate(obj, nil)...)
 	}
@@ -179,7 +181,7 @@ func (s *Server) commit(ctx context.Context, rq *request, txn store.Txn, also se
 			return false, elseEntry(rq, &res), storeError(err, 0)
 		}
 		txn.Then = then
-		return true, found{obj: obj}, nil
+		return true, rq.unstored(then[0], obj), nil
 	}
 	if rq.batch != nil {
 		return true, rq.batch.add(rq.key(), txn, obj), nil
@@ -197,6 +199,15 @@ func (s *Server) commit(ctx context.Context, rq *request, txn store.Txn, also se
 	return true, rq.res.found(res.Results[0].Entries[0]), nil
 }
 
+// unstored returns an object as it would be read back, had it been stored by op.
+func (rq *request) unstored(op store.Op, obj client.Object) found {
+	if back, err := rq.res.decodeValue(op.Value); err == nil && op.Type == store.TypePut {
+		back.SetResourceVersion(obj.GetResourceVersion())
+		obj = back
+	}
+	return found{obj: obj}
+}
+
 func elseEntry(rq *request, res *store.TxnResult) found {
 	if len(res.Results) > 0 && len(res.Results[0].Entries) > 0 {
 		return rq.res.found(res.Results[0].Entries[0])
@@ -209,11 +220,23 @@ func (rq *request) invalid(obj client.Object, errs field.ErrorList) error {
 	if len(errs) == 0 {
 		return nil
 	}
+	errs = distinct(errs)
 	// Kubernetes tells of all, in a time that grows with the square of their number.
 	if more := len(errs) - maxCauses; more > 0 {
 		errs = append(errs[:maxCauses:maxCauses], field.Invalid(field.NewPath("..."), more, "so many further mistakes are not told"))
 	}
 	return apierrors.NewInvalid(rq.res.GroupVersionKind.GroupKind(), obj.GetName(), errs)
+}
+
+// distinct leaves out what is said already: what is wrong with metadata is found by several that look at it.
+func distinct(errs field.ErrorList) field.ErrorList {
+	seen := make(map[string]bool, len(errs))
+	return slices.DeleteFunc(errs, func(err *field.Error) bool {
+		text := err.Error()
+		before := seen[text]
+		seen[text] = true
+		return before
+	})
 }
 
 // maxCauses bounds how many of an object's mistakes an answer tells.

@@ -60,8 +60,10 @@ func (s *Server) deleteOnce(ctx context.Context, rq *request, cur found, opts *m
 		return false, deletion{}, err
 	}
 	if rq.goesAtOnce(cur.obj, opts) {
-		done, f, err := s.remove(ctx, rq, cur, cur.obj, also)
-		return done, deletion{f, true}, err
+		return s.removeNow(ctx, rq, cur, cur.obj, also)
+	}
+	if cur.obj.GetDeletionTimestamp() != nil && rq.res.Held != nil && rq.res.Held(cur.obj) {
+		return true, deletion{cur, false}, nil // how it goes is settled
 	}
 	obj := cur.obj.DeepCopyObject().(client.Object)
 	if rq.onDelete != nil {
@@ -70,20 +72,32 @@ func (s *Server) deleteOnce(ctx context.Context, rq *request, cur found, opts *m
 		}
 	}
 	grace := rq.res.grace(obj, opts)
-	changed := setDeletionFinalizers(obj, opts)
+	changed := rq.res.setDeletionFinalizers(obj, opts)
 	held := len(obj.GetFinalizers()) > 0 || rq.res.Held != nil && rq.res.Held(obj)
 	if !held && grace == 0 {
 		if rq.onDelete != nil && !rq.dryRun && rq.batch == nil {
 			return s.removeChanged(ctx, rq, cur, obj, opts, also)
 		}
-		done, f, err := s.remove(ctx, rq, cur, obj, also)
-		return done, deletion{f, true}, err
+		return s.removeNow(ctx, rq, cur, obj, also)
 	}
 	if s.markDeleted(rq, obj, grace) || changed {
 		done, f, err := s.swap(ctx, rq, obj, cur, also)
 		return done, deletion{f, false}, err
 	}
 	return true, deletion{cur, false}, nil
+}
+
+// removeNow removes an object in its last state, which it leaves alone. One that could have had a grace period is told
+// to have had none.
+func (s *Server) removeNow(ctx context.Context, rq *request, cur found, last client.Object, also settled) (bool, deletion, error) {
+	if rq.res.GracePeriod == nil {
+		done, f, err := s.remove(ctx, rq, cur, last, also)
+		return done, deletion{f, true}, err
+	}
+	last = rq.res.shallow(last)
+	s.markDeleted(rq, last, 0)
+	done, _, err := s.remove(ctx, rq, cur, last, also)
+	return done, deletion{found{res: rq.res, obj: last}, true}, err
 }
 
 // admitDelete asks admission about a deletion. An eviction has been admitted as such.
@@ -134,13 +148,17 @@ func (s *Server) removeChanged(ctx context.Context, rq *request, cur found, obj 
 
 // goesAtOnce tells of an object that is removed just as it is. Most are.
 func (rq *request) goesAtOnce(obj client.Object, opts *metav1.DeleteOptions) bool {
-	return rq.onDelete == nil && opts.PropagationPolicy == nil && orphanDependents(opts) == nil && len(obj.GetFinalizers()) == 0 &&
+	plain := opts.PropagationPolicy == nil && orphanDependents(opts) == nil && !rq.res.Orphan || rq.res.NoDependents
+	return rq.onDelete == nil && plain && len(obj.GetFinalizers()) == 0 &&
 		rq.res.grace(obj, opts) == 0 && (rq.res.Held == nil || !rq.res.Held(obj))
 }
 
 func (rq *request) deletePreconditions(obj client.Object, p *metav1.Preconditions) error {
 	if p == nil {
 		return nil
+	}
+	if rq.res.gvr == namespacesResource {
+		return rq.namespacePreconditions(obj, p)
 	}
 	gr := schema.GroupResource{Group: rq.res.Group, Resource: rq.res.GroupVersionKind.Kind} // as Kubernetes has it
 	if p.UID != nil && *p.UID != obj.GetUID() {
@@ -150,6 +168,18 @@ func (rq *request) deletePreconditions(obj client.Object, p *metav1.Precondition
 	if p.ResourceVersion != nil && *p.ResourceVersion != obj.GetResourceVersion() {
 		return apierrors.NewConflict(gr, rq.ref.Name, fmt.Errorf(
 			"the ResourceVersion in the precondition (%s) does not match the ResourceVersion in record (%s). The object might have been modified", *p.ResourceVersion, obj.GetResourceVersion()))
+	}
+	return nil
+}
+
+// namespacePreconditions are checked by Kubernetes in a store that namespaces have to themselves, and that has words of
+// its own.
+func (rq *request) namespacePreconditions(obj client.Object, p *metav1.Preconditions) error {
+	if p.UID != nil && *p.UID != obj.GetUID() {
+		return apierrors.NewConflict(rq.res.gr, rq.ref.Name, fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", *p.UID, obj.GetUID())) //nolint:revive // as Kubernetes has it
+	}
+	if p.ResourceVersion != nil && *p.ResourceVersion != obj.GetResourceVersion() {
+		return apierrors.NewConflict(rq.res.gr, rq.ref.Name, fmt.Errorf("Precondition failed: ResourceVersion in precondition: %v, ResourceVersion in object meta: %v", *p.ResourceVersion, obj.GetResourceVersion())) //nolint:revive // as Kubernetes has it
 	}
 	return nil
 }
@@ -197,29 +227,39 @@ func (s *Server) markDeleted(rq *request, obj client.Object, grace int64) bool {
 
 // setDeletionFinalizers leaves word for the garbage collector about what should become of the
 // object's dependents. It tells whether that changed the object.
-func setDeletionFinalizers(obj client.Object, opts *metav1.DeleteOptions) bool {
-	orphan, foreground := false, false
-	switch old := orphanDependents(opts); {
-	case opts.PropagationPolicy != nil:
-		orphan = *opts.PropagationPolicy == metav1.DeletePropagationOrphan
-		foreground = *opts.PropagationPolicy == metav1.DeletePropagationForeground
-	case old != nil:
-		orphan = *old
-	default:
+func (r *resource) setDeletionFinalizers(obj client.Object, opts *metav1.DeleteOptions) bool {
+	before := obj.GetFinalizers()
+	policy, ok := r.propagation(before, opts)
+	if !ok {
 		return false
 	}
-	before := obj.GetFinalizers()
 	after := slices.DeleteFunc(slices.Clone(before), func(f string) bool {
 		return f == metav1.FinalizerOrphanDependents || f == metav1.FinalizerDeleteDependents
 	})
-	if orphan {
+	switch policy {
+	case metav1.DeletePropagationOrphan:
 		after = append(after, metav1.FinalizerOrphanDependents)
-	}
-	if foreground {
+	case metav1.DeletePropagationForeground:
 		after = append(after, metav1.FinalizerDeleteDependents)
 	}
 	obj.SetFinalizers(after)
 	return !slices.Equal(before, after)
+}
+
+// propagation returns what a deletion asks to become of dependents; ok is false when it asks for nothing.
+func (r *resource) propagation(finalizers []string, opts *metav1.DeleteOptions) (policy metav1.DeletionPropagation, ok bool) {
+	switch old := orphanDependents(opts); {
+	case r.NoDependents:
+		return "", false
+	case opts.PropagationPolicy != nil:
+		return *opts.PropagationPolicy, true
+	case old != nil && *old:
+		return metav1.DeletePropagationOrphan, true
+	case old != nil:
+		return metav1.DeletePropagationBackground, true
+	}
+	told := slices.Contains(finalizers, metav1.FinalizerOrphanDependents) || slices.Contains(finalizers, metav1.FinalizerDeleteDependents)
+	return metav1.DeletePropagationOrphan, r.Orphan && !told
 }
 
 // remove deletes an object from the store if it is still in the state it was read in. last is the

@@ -14,13 +14,14 @@ import (
 	discoveryv2 "k8s.io/api/apidiscovery/v2"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	k8sruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // discoveryDocs tells clients what is served. It is made once for each table.
 type discoveryDocs struct {
 	versions []schema.GroupVersion
-	docs     map[string]any // by path
+	docs     map[string]k8sruntime.Object // by path
 	// aggregated are the documents of /api and /apis with everything in them.
 	aggregated map[string][]byte
 	etags      map[string]string
@@ -31,7 +32,7 @@ const aggregatedMedia = mediaJSON + ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDisc
 
 // newDiscovery tells of the resources of a table and, if also is not nil, of what other servers serve.
 func newDiscovery(t *table, also *AggregatedVersions) (*discoveryDocs, error) {
-	d := &discoveryDocs{docs: map[string]any{}, aggregated: map[string][]byte{}, etags: map[string]string{}, order: newOrder(also)}
+	d := &discoveryDocs{docs: map[string]k8sruntime.Object{}, aggregated: map[string][]byte{}, etags: map[string]string{}, order: newOrder(also)}
 	byVersion := map[schema.GroupVersion][]*resource{}
 	d.versions = d.order.remotes()
 	for _, r := range t.ordered {
@@ -227,14 +228,25 @@ func groupVersionKind(k schema.GroupVersionKind) *metav1.GroupVersionKind {
 }
 
 // discovery serves /api, /apis and what is below.
+// unknownVersion answers for a version that is not served, of a group that is or not.
+func (c *call) unknownVersion(path string) {
+	group, ok := strings.CutPrefix(path, "/apis/")
+	group, _, _ = strings.Cut(group, "/")
+	if ok && !c.server.catalog.Load().table.hasGroup(group) {
+		c.noPage()
+		return
+	}
+	c.fail(notFoundPath())
+}
+
 func (c *call) discovery(path string) {
 	d, err := c.server.discovery(c.r.Context())
 	if err != nil {
 		c.fail(err)
 		return
 	}
-	c.w.Header().Add("Vary", "Accept")
 	if b, ok := d.aggregated[path]; ok && wantsAggregated(c.r) {
+		c.w.Header().Add("Vary", "Accept")
 		c.w.Header().Set("ETag", d.etags[path])
 		if strings.Contains(c.r.Header.Get("If-None-Match"), strings.Trim(d.etags[path], `"`)) {
 			c.started, c.code = true, http.StatusNotModified
@@ -246,15 +258,20 @@ func (c *call) discovery(path string) {
 	}
 	doc, ok := d.docs[path]
 	if !ok {
-		c.noPage()
+		c.unknownVersion(path)
 		return
 	}
-	b, err := json.Marshal(doc)
+	f, err := negotiate(c.r, false)
 	if err != nil {
 		c.fail(err)
 		return
 	}
-	c.write(http.StatusOK, mediaJSON, b)
+	b, err := encodeObject(f.media, doc)
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	c.write(http.StatusOK, f.media, b)
 }
 
 // Discovery returns what a GET of /api, /apis or a path below answers in JSON, for who looks for kinds in the same

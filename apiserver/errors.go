@@ -81,7 +81,9 @@ func storeError(err error, asked int64) error {
 		// The caller's own doing: it is told in its own words. HTTP makes a Status of it.
 		return err
 	case errors.Is(err, store.ErrClosed):
-		return apierrors.NewServiceUnavailable("the server is shutting down")
+		err := apierrors.NewServiceUnavailable("the server is shutting down")
+		err.ErrStatus.Details = &metav1.StatusDetails{RetryAfterSeconds: 1}
+		return err
 	}
 	return apierrors.NewInternalError(err)
 }

@@ -51,7 +51,7 @@ func (c Coder) Labels(value []byte) (lookup func(label string) (string, bool), o
 
 // Patch patches an object by the part that the patch is about, if short, and by way of its whole JSON.
 func (c Coder) Patch(obj client.Object, pt types.PatchType, patch []byte, fieldValidation string) (short bool, part, whole runtime.Object, err error) {
-	p, err := newPatcher(pt, patch)
+	p, err := newPatcher(pt, patch, "")
 	if err != nil {
 		return false, nil, nil, err
 	}

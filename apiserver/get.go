@@ -65,7 +65,8 @@ func (s *Server) get(ctx context.Context, rq *request, resourceVersion string) (
 	if err := rq.one(); err != nil {
 		return found{}, err
 	}
-	if _, err := parseVersion(resourceVersion); err != nil {
+	if _, err := parseVersion(resourceVersion); err != nil && rq.res.gr.Resource != eventsResource.Resource {
+		// Events alone are not kept in Kubernetes' watch cache, which takes this for a mistake of its own.
 		return found{}, unreasoned("resourceVersion: Invalid value: %q: %v", resourceVersion, err)
 	}
 	if err := s.notOlderThan(ctx, resourceVersion); err != nil {

@@ -99,7 +99,7 @@ func (c *call) healthOf(checks []HealthCheck, name string) {
 		c.text(http.StatusInternalServerError, fmt.Sprintf("internal server error: %v\n", err))
 		return
 	}
-	c.text(http.StatusOK, "ok")
+	c.write(http.StatusOK, "text/plain; charset=utf-8", []byte("ok"))
 }
 
 func quoted(names []string) string {

@@ -198,8 +198,6 @@ func (c *call) fail(err error) {
 	}
 	if d := status.Details; d != nil && d.RetryAfterSeconds > 0 {
 		c.w.Header().Set("Retry-After", strconv.Itoa(int(d.RetryAfterSeconds)))
-	} else if status.Code == http.StatusServiceUnavailable {
-		c.w.Header().Set("Retry-After", "1")
 	}
 	c.status(int(status.Code), &status)
 }

@@ -118,7 +118,7 @@ func bodyError(err error, kind kindOf) error {
 	return badRequest("%s in version %q cannot be handled as a %s: %v", kind.Kind, kind.Version, kind.Kind, err)
 }
 
-func decodeJSON(rq *request, data []byte, into runtime.Object, kind kindOf, fieldValidation string) error {
+func decodeJSON(rq *request, data []byte, into runtime.Object, kind kindOf, fieldValidation string, strict ...error) error {
 	var head struct {
 		APIVersion string `json:"apiVersion,omitempty"`
 		Kind       string `json:"kind,omitempty"`
@@ -129,7 +129,7 @@ func decodeJSON(rq *request, data []byte, into runtime.Object, kind kindOf, fiel
 	if err := rq.sameKind(metav1.TypeMeta{APIVersion: head.APIVersion, Kind: head.Kind}, kind); err != nil {
 		return err
 	}
-	if err := decodeStrictly(rq, data, into, fieldValidation); err != nil {
+	if err := decodeStrictly(rq, data, into, fieldValidation, strict...); err != nil {
 		return err
 	}
 	into.GetObjectKind().SetGroupVersionKind(kind)
@@ -141,15 +141,13 @@ func decodeYAML(rq *request, data []byte, into runtime.Object, kind kindOf, fiel
 	if err != nil {
 		return unrecognized(kind, err.Error(), data)
 	}
+	var strict []error
 	if fieldValidation != metav1.FieldValidationIgnore {
 		if _, err := yaml.YAMLToJSONStrict(data); err != nil {
-			if fieldValidation == metav1.FieldValidationStrict {
-				return fmt.Errorf("strict decoding error: %w", err)
-			}
-			rq.warn(err.Error())
+			strict = []error{err}
 		}
 	}
-	return decodeJSON(rq, converted, into, kind, fieldValidation)
+	return decodeJSON(rq, converted, into, kind, fieldValidation, strict...)
 }
 
 func decodeProto(rq *request, data []byte, into runtime.Object, kind kindOf) error {

@@ -52,6 +52,8 @@ func (c *call) page(path string) {
 	switch trimmed := strings.TrimSuffix(path, "/"); {
 	case strings.HasPrefix(path, "/openapi/"):
 		c.openapi()
+	case below(healthPaths, trimmed):
+		c.health(trimmed)
 	case c.r.Method != http.MethodGet && c.r.Method != http.MethodHead:
 		c.fail(methodNotAllowed())
 	case s.servesOpenID(path):
@@ -63,10 +65,12 @@ func (c *call) page(path string) {
 	case trimmed == "":
 		c.rootPaths()
 	case trimmed == "/version":
-		c.json(s.Version())
-	case below(healthPaths, trimmed):
-		c.health(trimmed)
+		c.version()
 	case below([]string{"/api", "/apis"}, trimmed):
+		if err := acceptable(c.r, answerTypes); err != nil {
+			c.fail(err)
+			return
+		}
 		c.discovery(trimmed)
 	default:
 		c.noPage()
@@ -85,6 +89,17 @@ func (c *call) noCustomResources() {
 		ListMeta: metav1.ListMeta{ResourceVersion: strconv.FormatInt(c.server.cfg.Store.Revision(), 10)},
 		Items:    []metav1.PartialObjectMetadata{},
 	})
+}
+
+func (c *call) version() {
+	switch err := acceptable(c.r, []string{mediaJSON}); {
+	case c.r.Method != http.MethodGet:
+		c.fail(methodNotAllowed())
+	case err != nil:
+		c.fail(err)
+	default:
+		c.json(c.server.Version())
+	}
 }
 
 // openapi serves what is below /openapi.
@@ -150,7 +165,12 @@ func (s *Server) Version() version.Info {
 	if parts := strings.SplitN(strings.TrimPrefix(s.cfg.Version, "v"), ".", 3); len(parts) == 3 {
 		major, minor = parts[0], parts[1]
 	}
+	before := ""
+	if n, err := strconv.Atoi(minor); err == nil {
+		before = strconv.Itoa(n - 1)
+	}
 	return version.Info{
+		EmulationMajor: major, EmulationMinor: minor, MinCompatibilityMajor: major, MinCompatibilityMinor: before,
 		Major: major, Minor: minor, GitVersion: s.cfg.Version, GitTreeState: "clean",
 		GoVersion: runtime.Version(), Compiler: runtime.Compiler, Platform: runtime.GOOS + "/" + runtime.GOARCH,
 		BuildDate: "1970-01-01T00:00:00Z",

@@ -52,6 +52,10 @@ type Kind struct {
 	// GracePeriod returns the seconds that a graceful deletion of obj may take, when the client
 	// named none; nil and 0 mean that deletion is immediate.
 	GracePeriod func(obj client.Object) int64
+	// Orphan makes Orphan the propagation policy of deletions that name none.
+	Orphan bool
+	// NoDependents makes deletions pay no heed to propagation policies.
+	NoDependents bool
 	// Held tells that something besides metadata.finalizers keeps obj from being removed, such
 	// as a Namespace's spec.finalizers; nil is never.
 	Held func(obj client.Object) bool
@@ -83,6 +87,9 @@ type Kind struct {
 	Resets []string
 	// Sender, when not nil, notes in a new object who asks for it, after Prepare.
 	Sender func(obj client.Object, user *Identity)
+	// QualifiedFinalizers asks of metadata.finalizers that they name a domain, but for those that Kubernetes has
+	// always had.
+	QualifiedFinalizers bool
 	// NameIsValid returns what is wrong with a name, as field messages; nil asks for a DNS
 	// subdomain. Prefix tells that name is a generateName.
 	NameIsValid func(name string, prefix bool) []string

@@ -2,8 +2,11 @@ package apiserver
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilrand "k8s.io/apimachinery/pkg/util/rand"
@@ -35,11 +38,37 @@ func clearMetadata(obj client.Object) {
 	obj.SetSelfLink("")
 }
 
+// pathSegment asks of a name that it fits a URL, which is all that is asked of one that is there already.
+func pathSegment(name string, prefix bool) []string {
+	if prefix {
+		return content.IsPathSegmentPrefix(name)
+	}
+	return content.IsPathSegmentName(name)
+}
+
+// checkFinalizers tells of finalizers that should name a domain and do not.
+func (r *resource) checkFinalizers(obj client.Object) field.ErrorList {
+	var errs field.ErrorList
+	if !r.QualifiedFinalizers {
+		return nil
+	}
+	for i, name := range obj.GetFinalizers() {
+		switch name {
+		case string(corev1.FinalizerKubernetes), metav1.FinalizerOrphanDependents, metav1.FinalizerDeleteDependents:
+			continue
+		}
+		if !strings.Contains(name, "/") {
+			errs = append(errs, field.Invalid(metadataPath.Child("finalizers").Index(i), name,
+				"name is neither a standard finalizer name nor is it fully qualified"))
+		}
+	}
+	return errs
+}
+
 // beginMetadata sets the metadata of a new object that is not the client's to choose, whatever admission made of it.
 func (s *Server) beginMetadata(rq *request, obj client.Object) {
 	obj.SetUID(uuid.NewUUID())
 	obj.SetCreationTimestamp(s.timestamp())
-	obj.SetGeneration(0)
 	if rq.res.Generation {
 		obj.SetGeneration(1)
 	}

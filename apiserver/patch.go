@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/mergepatch"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	kjson "sigs.k8s.io/json"
 
 	"github.com/inboard/inboard/apiserver/client"
 )
@@ -38,7 +40,7 @@ func (s *Server) patch(ctx context.Context, rq *request, pt types.PatchType, pat
 	if pt == types.StrategicMergePatchType && rq.res.Custom != nil {
 		return found{}, false, noStrategicMerge()
 	}
-	p, err := newPatcher(pt, patch)
+	p, err := newPatcher(pt, patch, opts.FieldValidation)
 	if err != nil {
 		return found{}, false, err
 	}
@@ -58,10 +60,10 @@ func (rq *request) samePatched(body runtime.Object) error {
 	if !ok {
 		return badRequest("the patched object is a %T, which has no metadata", body)
 	}
-	if err := rq.sameName(obj); err != nil {
+	if err := rq.sameNamespace(obj); err != nil {
 		return err
 	}
-	return rq.sameNamespace(obj)
+	return rq.sameName(obj)
 }
 
 // patcher is a patch that was read.
@@ -70,30 +72,36 @@ type patcher struct {
 	apply func(doc []byte, sample runtime.Object) ([]byte, error)
 	// fields is the patch itself, if it has the form of an object.
 	fields map[string]any
+	// strategic tells that it is to be applied to the object, and not to its JSON.
+	strategic bool
+	// strict is what is wrong with the document beyond what it says, err what makes it useless. It is told to those
+	// alone who patch what is there.
+	strict []error
+	err    error
 }
 
-func newPatcher(pt types.PatchType, patch []byte) (*patcher, error) {
+func newPatcher(pt types.PatchType, patch []byte, fieldValidation string) (*patcher, error) {
+	p := &patcher{}
 	switch pt {
 	case types.JSONPatchType:
-		return newJSONPatcher(patch)
+		p.readJSONPatch(patch, fieldValidation)
 	case types.MergePatchType:
-		fields, err := jsonDocument(patch)
-		if err != nil {
-			return nil, err
+		if p.readObject(patch, fieldValidation); p.err != nil {
+			p.err = badRequest("error decoding patch: %v", p.err)
 		}
-		apply := func(doc []byte, _ runtime.Object) ([]byte, error) { return jsonpatch.MergePatch(doc, patch) }
-		return &patcher{apply, fields}, nil
+		p.apply = func(doc []byte, _ runtime.Object) ([]byte, error) { return jsonpatch.MergePatch(doc, patch) }
 	case types.StrategicMergePatchType:
-		fields, err := jsonDocument(patch)
-		if err != nil {
-			return nil, err
+		if p.readObject(patch, fieldValidation); p.err != nil {
+			p.err = badRequest("%v", p.err)
 		}
-		apply := func(doc []byte, sample runtime.Object) ([]byte, error) {
+		p.strategic = true
+		p.apply = func(doc []byte, sample runtime.Object) ([]byte, error) {
 			return strategicpatch.StrategicMergePatch(doc, patch, sample)
 		}
-		return &patcher{apply, fields}, nil
+	default:
+		return nil, unsupportedPatch()
 	}
-	return nil, unsupportedPatch()
+	return p, nil
 }
 
 func unsupportedPatch() error {
@@ -112,34 +120,50 @@ func noStrategicMerge() error {
 	}}
 }
 
-// jsonDocument reads a patch that is a JSON object.
-func jsonDocument(patch []byte) (map[string]any, error) {
-	var doc map[string]any
-	if err := json.Unmarshal(patch, &doc); err != nil || doc == nil {
-		return nil, badRequest("invalid JSON patch")
+// readObject reads a patch that is a JSON object.
+func (p *patcher) readObject(patch []byte, fieldValidation string) {
+	if fieldValidation == metav1.FieldValidationIgnore {
+		p.err = kjson.UnmarshalCaseSensitivePreserveInts(patch, &p.fields)
+		return
 	}
-	return doc, nil
+	p.strict, p.err = kjson.UnmarshalStrict(patch, &p.fields)
 }
 
-func newJSONPatcher(patch []byte) (*patcher, error) {
-	ops, err := jsonpatch.DecodePatch(patch)
-	if err != nil {
-		return nil, badRequest("error decoding patch: %v", err)
+// jsonPatchOp is what an operation of a JSON patch may be made of.
+type jsonPatchOp struct {
+	Op    string `json:"op"`
+	Path  string `json:"path"`
+	From  string `json:"from"`
+	Value any    `json:"value"`
+}
+
+func (p *patcher) readJSONPatch(patch []byte, fieldValidation string) {
+	if fieldValidation != metav1.FieldValidationIgnore {
+		var known []jsonPatchOp
+		var err error
+		if p.strict, err = kjson.UnmarshalStrict(patch, &known); err != nil {
+			p.err = badRequest("error decoding patch: %v", err)
+			return
+		}
+		for i, e := range p.strict {
+			p.strict[i] = fmt.Errorf("json patch %w", e)
+		}
 	}
-	if len(ops) > maxJSONPatchOps {
-		return nil, apierrors.NewRequestEntityTooLargeError(
+	ops, err := jsonpatch.DecodePatch(patch)
+	switch {
+	case err != nil:
+		p.err = badRequest("%v", err)
+	case len(ops) > maxJSONPatchOps:
+		p.err = apierrors.NewRequestEntityTooLargeError(
 			fmt.Sprintf("The allowed maximum operations in a JSON patch is %d, got %d", maxJSONPatchOps, len(ops)))
 	}
-	return &patcher{apply: func(doc []byte, _ runtime.Object) ([]byte, error) {
+	p.apply = func(doc []byte, _ runtime.Object) ([]byte, error) {
 		out, err := applyJSONPatch(ops, doc)
-		if apierrors.IsRequestEntityTooLargeError(err) {
-			return nil, err
+		if err != nil && !apierrors.IsRequestEntityTooLargeError(err) {
+			err = apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "", rqNone, "", err.Error(), 0, false)
 		}
-		if err != nil {
-			return nil, apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "", rqNone, "", err.Error(), 0, false)
-		}
-		return out, nil
-	}}, nil
+		return out, err
+	}
 }
 
 // contained applies a patch, and makes an error of a panic: the patch libraries have some, for patches
@@ -155,7 +179,10 @@ func contained(apply func([]byte, runtime.Object) ([]byte, error), doc []byte, s
 
 // patched returns the object that the patch makes of what the request names.
 func (s *Server) patched(rq *request, p *patcher, old client.Object, fieldValidation string) (runtime.Object, error) {
-	if rq.isWhole() && rq.res.Custom == nil {
+	if p.err != nil {
+		return nil, p.err
+	}
+	if rq.isWhole() && rq.res.Custom == nil && len(p.strict) == 0 {
 		before, err := rq.served().shown(old)
 		if err != nil {
 			return nil, err
@@ -167,11 +194,14 @@ func (s *Server) patched(rq *request, p *patcher, old client.Object, fieldValida
 	return s.patchedWhole(rq, p, old, fieldValidation)
 }
 
-// patchedWhole is patched by way of the object's whole JSON.
+// patchedWhole is patched by way of the whole object.
 func (s *Server) patchedWhole(rq *request, p *patcher, old client.Object, fieldValidation string) (runtime.Object, error) {
 	before, err := s.view(rq, old)
 	if err != nil {
 		return nil, err
+	}
+	if p.strategic {
+		return patchedStrategic(rq, p, before, fieldValidation)
 	}
 	doc, err := json.Marshal(before)
 	if err != nil {
@@ -179,40 +209,86 @@ func (s *Server) patchedWhole(rq *request, p *patcher, old client.Object, fieldV
 	}
 	after, err := contained(p.apply, doc, before)
 	switch {
-	case errors.Is(err, mergepatch.ErrBadJSONDoc), errors.Is(err, mergepatch.ErrBadPatchFormatForPrimitiveList),
-		errors.Is(err, mergepatch.ErrBadPatchFormatForRetainKeys), errors.Is(err, mergepatch.ErrBadPatchFormatForSetElementOrderList),
-		errors.Is(err, mergepatch.ErrUnsupportedStrategicMergePatchFormat):
+	case errors.Is(err, jsonpatch.ErrBadJSONPatch):
 		return nil, badRequest("%v", err)
 	case err != nil:
-		return nil, patchError(rq, err)
+		return nil, patchError(err)
 	}
 	body := emptyLike(before)
-	if err := decodeStrictly(rq, after, body, fieldValidation); err != nil {
-		var status *apierrors.StatusError
-		if errors.As(err, &status) {
-			return nil, err
-		}
-		return nil, apierrors.NewInvalid(schema.GroupKind{}, "",
-			field.ErrorList{field.Invalid(field.NewPath("patch"), string(after), err.Error())})
+	if err := decodeStrictly(rq, after, body, fieldValidation, p.strict...); err != nil {
+		return nil, invalidPatch(string(after), err)
 	}
 	// A patch can't make one kind another.
 	return body, samePatchedKind(body, before, after)
 }
 
+// patchedStrategic applies a strategic merge patch to the fields of an object, which are not always what they are in
+// JSON.
+func patchedStrategic(rq *request, p *patcher, before runtime.Object, fieldValidation string) (_ runtime.Object, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = badRequest("the patch can't be applied: it is malformed (%v)", p)
+		}
+	}()
+	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(before)
+	if err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
+	if fields, err = strategicpatch.StrategicMergeMapPatch(fields, runtime.DeepCopyJSON(p.fields), before); err != nil {
+		return nil, strategicError(err)
+	}
+	body := emptyLike(before)
+	strictly := fieldValidation != metav1.FieldValidationIgnore
+	err = runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(fields, body, strictly)
+	strict := p.strict
+	if more, ok := runtime.AsStrictDecodingError(err); ok {
+		strict, err = slices.Concat(strict, more.Errors()), nil
+	}
+	if err == nil {
+		err = rq.tellStrict(strict, fieldValidation)
+	}
+	if err != nil {
+		return nil, invalidPatch(fmt.Sprintf("%+v", p.fields), err)
+	}
+	body.GetObjectKind().SetGroupVersionKind(before.GetObjectKind().GroupVersionKind())
+	return body, nil
+}
+
+// strategicError tells mistakes of the client's from what Kubernetes takes for its own.
+func strategicError(err error) error {
+	switch {
+	case errors.Is(err, mergepatch.ErrBadJSONDoc), errors.Is(err, mergepatch.ErrBadPatchFormatForPrimitiveList),
+		errors.Is(err, mergepatch.ErrBadPatchFormatForRetainKeys), errors.Is(err, mergepatch.ErrBadPatchFormatForSetElementOrderList),
+		errors.Is(err, mergepatch.ErrUnsupportedStrategicMergePatchFormat):
+		return badRequest("%v", err)
+	case errors.Is(err, mergepatch.ErrNoListOfLists), errors.Is(err, mergepatch.ErrPatchContentNotMatchRetainKeys):
+		return apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "", rqNone, "", err.Error(), 0, false)
+	}
+	return patchError(err)
+}
+
+// invalidPatch is the answer for a patch that makes of an object what can't be read.
+func invalidPatch(patched string, err error) error {
+	var status *apierrors.StatusError
+	if errors.As(err, &status) {
+		return err
+	}
+	return apierrors.NewInvalid(schema.GroupKind{}, "", field.ErrorList{field.Invalid(field.NewPath("patch"), patched, err.Error())})
+}
+
 func samePatchedKind(body, before runtime.Object, after []byte) error {
 	want := before.GetObjectKind().GroupVersionKind()
 	if got := body.GetObjectKind().GroupVersionKind(); !got.Empty() && got != want {
-		return apierrors.NewInvalid(schema.GroupKind{}, "", field.ErrorList{field.Invalid(field.NewPath("patch"), string(after),
-			fmt.Sprintf("converting (%s.%s) to (%s.%s): unknown conversion", got.Version, got.Kind, want.Version, want.Kind))})
+		return invalidPatch(string(after), fmt.Errorf("converting (%s.%s) to (%s.%s): unknown conversion", got.Version, got.Kind, want.Version, want.Kind))
 	}
 	body.GetObjectKind().SetGroupVersionKind(want)
 	return nil
 }
 
-func patchError(rq *request, err error) error {
+func patchError(err error) error {
 	var status *apierrors.StatusError
 	if errors.As(err, &status) {
 		return err
 	}
-	return apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, rq.verb, rq.res.gr, rq.ref.Name, err.Error(), 0, false)
+	return unreasoned("%v", err)
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -131,7 +131,7 @@ func (rq *request) one() error {
 	if rq.res.Namespaced && rq.ref.Namespace == "" {
 		return badRequest("an empty namespace may not be set when a resource name is provided")
 	}
-	if wrong := path.IsValidPathSegmentName(rq.ref.Name); len(wrong) > 0 {
+	if wrong := content.IsPathSegmentName(rq.ref.Name); len(wrong) > 0 {
 		return badRequest("Name parameter invalid: %q: %s", rq.ref.Name, strings.Join(wrong, ";"))
 	}
 	return nil

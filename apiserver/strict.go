@@ -15,10 +15,10 @@ import (
 var rqNone schema.GroupResource
 
 // decodeStrictly decodes JSON into an object. Unknown and duplicate fields are an error, a warning or
-// nothing, as fieldValidation asks for.
-func decodeStrictly(rq *request, data []byte, into runtime.Object, fieldValidation string) error {
+// nothing, as fieldValidation asks for; before are such that were found already.
+func decodeStrictly(rq *request, data []byte, into runtime.Object, fieldValidation string, before ...error) error {
 	if u, ok := into.(*customType); ok {
-		return receiveCustom(rq, data, u, fieldValidation)
+		return receiveCustom(rq, data, u, fieldValidation, before...)
 	}
 	if fieldValidation == metav1.FieldValidationIgnore {
 		return kjson.UnmarshalCaseSensitivePreserveInts(data, into)
@@ -27,11 +27,11 @@ func decodeStrictly(rq *request, data []byte, into runtime.Object, fieldValidati
 	if err != nil {
 		return err
 	}
-	return rq.tellStrict(strict, fieldValidation)
+	return rq.tellStrict(append(before, strict...), fieldValidation)
 }
 
 // receiveCustom is decodeStrictly for custom objects.
-func receiveCustom(rq *request, data []byte, into *customType, fieldValidation string) error {
+func receiveCustom(rq *request, data []byte, into *customType, fieldValidation string, before ...error) error {
 	unmarshal := func(v any) ([]error, error) { return kjson.UnmarshalStrict(data, v) }
 	if fieldValidation == metav1.FieldValidationIgnore {
 		unmarshal = func(v any) ([]error, error) { return nil, kjson.UnmarshalCaseSensitivePreserveInts(data, v) }
@@ -40,18 +40,34 @@ func receiveCustom(rq *request, data []byte, into *customType, fieldValidation s
 	if err != nil || fieldValidation == metav1.FieldValidationIgnore {
 		return err
 	}
-	return rq.tellStrict(strict, fieldValidation)
+	return rq.tellStrict(append(before, strict...), fieldValidation)
 }
 
-// tellStrict makes an error or warnings of what strict decoding found.
+// tellStrict makes an error, warnings or nothing of what is wrong with a document beyond what it says.
 func (rq *request) tellStrict(strict []error, fieldValidation string) error {
-	if fieldValidation == metav1.FieldValidationStrict && len(strict) > 0 {
+	switch {
+	case len(strict) == 0 || fieldValidation == metav1.FieldValidationIgnore:
+	case fieldValidation == metav1.FieldValidationStrict:
 		return strictError(strict)
-	}
-	for _, e := range strict {
-		rq.warn(e.Error())
+	default:
+		for _, e := range strict {
+			rq.warnStrict(e)
+		}
 	}
 	return nil
+}
+
+// warnStrict warns of one thing that is wrong with a document, of each line of what YAML's decoder tells.
+func (rq *request) warnStrict(err error) {
+	text := strings.TrimPrefix(err.Error(), "error converting YAML to JSON: ")
+	lines, ok := strings.CutPrefix(text, "yaml: unmarshal errors:\n")
+	if !ok {
+		rq.warn(err.Error())
+		return
+	}
+	for line := range strings.SplitSeq(lines, "\n") {
+		rq.warn(strings.TrimSpace(line))
+	}
 }
 
 func strictError(errs []error) error {

@@ -43,7 +43,10 @@ func (s *Server) replace(ctx context.Context, rq *request, body runtime.Object) 
 		tried = true
 		return body, nil
 	})
-	if apierrors.IsNotFound(err) && rq.res.UpdateCreates && rq.ref.Subresource == "" && obj.GetUID() == "" && rq.isAboutObject(err) {
+	if apierrors.IsNotFound(err) && rq.res.UpdateCreates && rq.ref.Subresource == "" && rq.isAboutObject(err) {
+		if uid := obj.GetUID(); uid != "" {
+			return found{}, false, apierrors.NewConflict(rq.res.gr, rq.ref.Name, rq.uidMismatch("", uid))
+		}
 		obj.SetResourceVersion("")
 		create := *rq
 		create.verb = verbCreate
@@ -155,22 +158,42 @@ func (s *Server) merge(rq *request, obj, old client.Object) (client.Object, erro
 		return c, nil
 	}
 	res.copyStatus(c, obj)
-	c.SetManagedFields(obj.GetManagedFields())
 	if res.Custom != nil {
+		c.SetManagedFields(obj.GetManagedFields())
 		return c, nil // of these, a status is all that it can change
 	}
-	if !slices.Contains(res.StatusResets, "metadata.labels") {
-		c.SetLabels(obj.GetLabels())
-	}
-	c.SetAnnotations(obj.GetAnnotations())
+	res.copyStatusMetadata(c, obj)
 	return c, nil
+}
+
+// copyStatusMetadata makes an object's metadata that of a write to its status, which may change it as any other
+// write, but for what the kind resets.
+func (r *resource) copyStatusMetadata(stored, body client.Object) {
+	stored.SetManagedFields(body.GetManagedFields())
+	stored.SetGenerateName(body.GetGenerateName())
+	stored.SetUID(body.GetUID())
+	if slices.Contains(r.StatusResets, "metadata") {
+		return
+	}
+	if !slices.Contains(r.StatusResets, "metadata.labels") {
+		stored.SetLabels(body.GetLabels())
+	}
+	if !slices.Contains(r.StatusResets, "metadata.ownerReferences") {
+		stored.SetOwnerReferences(body.GetOwnerReferences())
+	}
+	if !slices.Contains(r.StatusResets, "metadata.deletionTimestamp") {
+		stored.SetDeletionTimestamp(body.GetDeletionTimestamp())
+		stored.SetDeletionGracePeriodSeconds(body.GetDeletionGracePeriodSeconds())
+	}
+	stored.SetAnnotations(body.GetAnnotations())
+	stored.SetFinalizers(body.GetFinalizers())
 }
 
 // checkPreconditions compares the identity and version that the client sent with what is stored.
 func (rq *request) checkPreconditions(obj, old client.Object) error {
 	// To a patch the uid is a field that can't change, not a precondition.
 	if uid := obj.GetUID(); uid != "" && uid != old.GetUID() && rq.verb != verbPatch {
-		return apierrors.NewConflict(rq.qualified(), rq.ref.Name, rq.uidMismatch(old.GetUID(), uid))
+		return apierrors.NewConflict(rq.res.gr, rq.ref.Name, rq.uidMismatch(old.GetUID(), uid))
 	}
 	version := obj.GetResourceVersion()
 	if version == "" || version == "0" {
@@ -182,7 +205,7 @@ func (rq *request) checkPreconditions(obj, old client.Object) error {
 		return nil
 	}
 	if _, err := parseVersion(version); err != nil {
-		return rq.invalid(old, field.ErrorList{field.Invalid(metadataPath.Child("resourceVersion"), version, "invalid resource version")})
+		return unreasoned("%v", err)
 	}
 	if version != old.GetResourceVersion() {
 		return apierrors.NewConflict(rq.res.gr, rq.ref.Name, errModified)
@@ -243,7 +266,9 @@ func (s *Server) finishUpdate(ctx context.Context, rq *request, obj client.Objec
 // validateUpdate refuses what is wrong with the new state of an object, and warns of the rest.
 func (rq *request) validateUpdate(obj, old client.Object) error {
 	res, isStatus := rq.res, rq.ref.Subresource == "status"
-	errs := validation.ValidateObjectMetaAccessorUpdate(obj, old, metadataPath)
+	errs := validation.ValidateObjectMetaAccessor(obj, res.Namespaced, pathSegment, metadataPath)
+	errs = append(errs, validation.ValidateObjectMetaAccessorUpdate(obj, old, metadataPath)...)
+	errs = append(errs, res.checkFinalizers(obj)...)
 	switch {
 	case isStatus && res.ValidateStatus != nil:
 		errs = append(errs, res.ValidateStatus(obj, old)...)

@@ -20,14 +20,15 @@ func Kinds() []apiserver.Kind {
 
 func newKind(kind, resource, singular, shortName string) apiserver.Kind {
 	return apiserver.Kind{
-		GroupVersionKind: appsv1.SchemeGroupVersion.WithKind(kind),
-		Resource:         resource,
-		Singular:         singular,
-		ShortNames:       []string{shortName},
-		Categories:       []string{"all"},
-		Namespaced:       true,
-		Status:           true,
-		Generation:       true,
+		QualifiedFinalizers: true,
+		GroupVersionKind:    appsv1.SchemeGroupVersion.WithKind(kind),
+		Resource:            resource,
+		Singular:            singular,
+		ShortNames:          []string{shortName},
+		Categories:          []string{"all"},
+		Namespaced:          true,
+		Status:              true,
+		Generation:          true,
 	}
 }
 

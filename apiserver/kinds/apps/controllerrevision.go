@@ -20,14 +20,15 @@ import (
 // ControllerRevision returns the row of ControllerRevision.
 func ControllerRevision() apiserver.Kind {
 	return apiserver.Kind{
-		GroupVersionKind: appsv1.SchemeGroupVersion.WithKind("ControllerRevision"),
-		Resource:         "controllerrevisions",
-		Singular:         "controllerrevision",
-		Namespaced:       true,
-		Object:           &appsv1.ControllerRevision{},
-		List:             &appsv1.ControllerRevisionList{},
-		Validate:         row.Check(validateRevision),
-		Columns:          row.Columns("Name", "Controller", "Revision", "Age"),
+		QualifiedFinalizers: true,
+		GroupVersionKind:    appsv1.SchemeGroupVersion.WithKind("ControllerRevision"),
+		Resource:            "controllerrevisions",
+		Singular:            "controllerrevision",
+		Namespaced:          true,
+		Object:              &appsv1.ControllerRevision{},
+		List:                &appsv1.ControllerRevisionList{},
+		Validate:            row.Check(validateRevision),
+		Columns:             row.Columns("Name", "Controller", "Revision", "Age"),
 		Row: row.Cells(func(o *appsv1.ControllerRevision, now time.Time) []any {
 			return []any{o.Name, controllerName(o), o.Revision, row.Age(o.CreationTimestamp, now)}
 		}),

@@ -25,14 +25,15 @@ func Kinds() []apiserver.Kind { return []apiserver.Kind{HorizontalPodAutoscaler(
 // HorizontalPodAutoscaler returns the row of HorizontalPodAutoscaler.
 func HorizontalPodAutoscaler() apiserver.Kind {
 	return apiserver.Kind{
-		GroupVersionKind: autoscalingv2.SchemeGroupVersion.WithKind("HorizontalPodAutoscaler"),
-		Resource:         "horizontalpodautoscalers",
-		Singular:         "horizontalpodautoscaler",
-		ShortNames:       []string{"hpa"},
-		Categories:       []string{"all"},
-		Namespaced:       true,
-		Object:           &autoscalingv2.HorizontalPodAutoscaler{},
-		List:             &autoscalingv2.HorizontalPodAutoscalerList{},
+		QualifiedFinalizers: true,
+		GroupVersionKind:    autoscalingv2.SchemeGroupVersion.WithKind("HorizontalPodAutoscaler"),
+		Resource:            "horizontalpodautoscalers",
+		Singular:            "horizontalpodautoscaler",
+		ShortNames:          []string{"hpa"},
+		Categories:          []string{"all"},
+		Namespaced:          true,
+		Object:              &autoscalingv2.HorizontalPodAutoscaler{},
+		List:                &autoscalingv2.HorizontalPodAutoscalerList{},
 		Versions: []apiserver.Version{{
 			GroupVersionKind: autoscalingv1.SchemeGroupVersion.WithKind("HorizontalPodAutoscaler"),
 			Object:           &autoscalingv1.HorizontalPodAutoscaler{},

@@ -21,14 +21,15 @@ var (
 
 func newKind(kind, resource, singular string, shortNames ...string) apiserver.Kind {
 	return apiserver.Kind{
-		GroupVersionKind: batchv1.SchemeGroupVersion.WithKind(kind),
-		Resource:         resource,
-		Singular:         singular,
-		ShortNames:       shortNames,
-		Categories:       []string{"all"},
-		Namespaced:       true,
-		Status:           true,
-		Generation:       true,
+		QualifiedFinalizers: true,
+		GroupVersionKind:    batchv1.SchemeGroupVersion.WithKind(kind),
+		Resource:            resource,
+		Singular:            singular,
+		ShortNames:          shortNames,
+		Categories:          []string{"all"},
+		Namespaced:          true,
+		Status:              true,
+		Generation:          true,
 	}
 }
 

@@ -28,6 +28,7 @@ const (
 func Job() apiserver.Kind {
 	k := newKind("Job", "jobs", "job")
 	k.Object, k.List = &batchv1.Job{}, &batchv1.JobList{}
+	k.Orphan = true // as in its first version
 	k.Default = row.Of(defaultJob)
 	k.Prepare = row.Pair(prepareJob)
 	k.Validate = row.Check(validateJob)

@@ -28,8 +28,9 @@ var (
 
 func newKind(kind, resource, singular string, short ...string) apiserver.Kind {
 	return apiserver.Kind{
-		GroupVersionKind: certificatesv1.SchemeGroupVersion.WithKind(kind),
-		Resource:         resource, Singular: singular, ShortNames: short,
+		QualifiedFinalizers: true,
+		GroupVersionKind:    certificatesv1.SchemeGroupVersion.WithKind(kind),
+		Resource:            resource, Singular: singular, ShortNames: short,
 	}
 }
 

@@ -19,10 +19,11 @@ func Kinds() []apiserver.Kind {
 
 func newKind(kind, resource, singular string, shortNames ...string) apiserver.Kind {
 	return apiserver.Kind{
-		GroupVersionKind: corev1.SchemeGroupVersion.WithKind(kind),
-		Resource:         resource,
-		Singular:         singular,
-		ShortNames:       shortNames,
-		Namespaced:       true,
+		QualifiedFinalizers: true,
+		GroupVersionKind:    corev1.SchemeGroupVersion.WithKind(kind),
+		Resource:            resource,
+		Singular:            singular,
+		ShortNames:          shortNames,
+		Namespaced:          true,
 	}
 }

@@ -14,6 +14,7 @@ import (
 func Event() apiserver.Kind {
 	k := newKind("Event", "events", "event", "ev")
 	k.UpdateCreates = true
+	k.NoDependents = true
 	k.Object, k.List = &corev1.Event{}, &corev1.EventList{}
 	k.Versions = []apiserver.Version{newerEvent()}
 	k.Validate = row.Check(validateEvent)

@@ -23,6 +23,7 @@ func ReplicationController() apiserver.Kind {
 	k := newKind("ReplicationController", "replicationcontrollers", "replicationcontroller", "rc")
 	k.Categories = []string{"all"}
 	k.Status = true
+	k.Orphan = true // as in its first version
 	k.Generation = true
 	k.Object, k.List = &corev1.ReplicationController{}, &corev1.ReplicationControllerList{}
 	k.Default = row.Of(defaultController)

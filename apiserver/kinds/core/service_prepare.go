@@ -101,6 +101,9 @@ func dropUnfit(s, was *corev1.ServiceSpec) {
 			s.LoadBalancerClass = nil
 		}
 	}
+	if hasClusterIP(was.Type) && !hasClusterIP(s.Type) && ptr.Equal(s.InternalTrafficPolicy, was.InternalTrafficPolicy) {
+		s.InternalTrafficPolicy = nil
+	}
 	if externallyReachable(was) && !externallyReachable(s) && s.ExternalTrafficPolicy == was.ExternalTrafficPolicy {
 		s.ExternalTrafficPolicy = ""
 	}

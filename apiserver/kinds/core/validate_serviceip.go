@@ -117,7 +117,7 @@ func (c *serviceChecker) sameFamilies() {
 	}
 	if len(now) == len(before) {
 		for i := range before {
-			if now[i] != before[i] {
+			if known := now[i] == corev1.IPv4Protocol || now[i] == corev1.IPv6Protocol; known && now[i] != before[i] {
 				c.Invalid(path.Index(0), now, fixed)
 			}
 		}

@@ -21,14 +21,15 @@ func Kinds() []apiserver.Kind { return []apiserver.Kind{EndpointSlice()} }
 // EndpointSlice returns the row of EndpointSlice.
 func EndpointSlice() apiserver.Kind {
 	return apiserver.Kind{
-		GroupVersionKind: discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice"),
-		Resource:         "endpointslices",
-		Singular:         "endpointslice",
-		Namespaced:       true,
-		Generation:       true,
-		Object:           &discoveryv1.EndpointSlice{},
-		List:             &discoveryv1.EndpointSliceList{},
-		Default:          row.Of(defaultSlice),
+		QualifiedFinalizers: true,
+		GroupVersionKind:    discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice"),
+		Resource:            "endpointslices",
+		Singular:            "endpointslice",
+		Namespaced:          true,
+		Generation:          true,
+		Object:              &discoveryv1.EndpointSlice{},
+		List:                &discoveryv1.EndpointSliceList{},
+		Default:             row.Of(defaultSlice),
 		Prepare: row.Pair(func(o, _ *discoveryv1.EndpointSlice) {
 			for i := range o.Endpoints { // a field that v1 keeps for what v1beta1 stored
 				o.Endpoints[i].DeprecatedTopology = nil

@@ -22,12 +22,13 @@ var specPath, statusPath = field.NewPath("spec"), field.NewPath("status")
 
 func newKind(kind, resource, singular string) apiserver.Kind {
 	return apiserver.Kind{
-		GroupVersionKind: flowcontrolv1.SchemeGroupVersion.WithKind(kind),
-		Resource:         resource,
-		Singular:         singular,
-		Generation:       true,
-		Status:           true,
-		StatusResets:     []string{"metadata"},
+		QualifiedFinalizers: true,
+		GroupVersionKind:    flowcontrolv1.SchemeGroupVersion.WithKind(kind),
+		Resource:            resource,
+		Singular:            singular,
+		Generation:          true,
+		Status:              true,
+		StatusResets:        []string{"metadata"},
 	}
 }
 

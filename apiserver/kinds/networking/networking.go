@@ -32,11 +32,12 @@ const classAnnotation = "kubernetes.io/ingress.class"
 
 func newKind(kind, resource, singular string, shortNames ...string) apiserver.Kind {
 	return apiserver.Kind{
-		GroupVersionKind: networkingv1.SchemeGroupVersion.WithKind(kind),
-		Resource:         resource,
-		Singular:         singular,
-		ShortNames:       shortNames,
-		Generation:       true,
+		QualifiedFinalizers: true,
+		GroupVersionKind:    networkingv1.SchemeGroupVersion.WithKind(kind),
+		Resource:            resource,
+		Singular:            singular,
+		ShortNames:          shortNames,
+		Generation:          true,
 	}
 }
 

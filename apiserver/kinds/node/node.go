@@ -22,15 +22,16 @@ func Kinds() []apiserver.Kind { return []apiserver.Kind{RuntimeClass()} }
 // RuntimeClass returns the row of RuntimeClass.
 func RuntimeClass() apiserver.Kind {
 	return apiserver.Kind{
-		GroupVersionKind:  nodev1.SchemeGroupVersion.WithKind("RuntimeClass"),
-		Resource:          "runtimeclasses",
-		Singular:          "runtimeclass",
-		UpdateCreates:     true,
-		ConditionalUpdate: true,
-		Object:            &nodev1.RuntimeClass{},
-		List:              &nodev1.RuntimeClassList{},
-		Validate:          row.Check(validateRuntimeClass),
-		Columns:           row.Columns("Name", "Handler", "Age"),
+		QualifiedFinalizers: true,
+		GroupVersionKind:    nodev1.SchemeGroupVersion.WithKind("RuntimeClass"),
+		Resource:            "runtimeclasses",
+		Singular:            "runtimeclass",
+		UpdateCreates:       true,
+		ConditionalUpdate:   true,
+		Object:              &nodev1.RuntimeClass{},
+		List:                &nodev1.RuntimeClassList{},
+		Validate:            row.Check(validateRuntimeClass),
+		Columns:             row.Columns("Name", "Handler", "Age"),
 		Row: row.Cells(func(o *nodev1.RuntimeClass, now time.Time) []any {
 			return []any{o.Name, o.Handler, row.Age(o.CreationTimestamp, now)}
 		}),

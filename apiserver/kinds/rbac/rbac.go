@@ -21,11 +21,12 @@ func Kinds() []apiserver.Kind {
 
 func newKind(kind, resource, singular string) apiserver.Kind {
 	return apiserver.Kind{
-		GroupVersionKind: rbacv1.SchemeGroupVersion.WithKind(kind),
-		Resource:         resource,
-		Singular:         singular,
-		UpdateCreates:    true,
-		NameIsValid:      func(name string, _ bool) []string { return content.IsPathSegmentName(name) },
+		QualifiedFinalizers: true,
+		GroupVersionKind:    rbacv1.SchemeGroupVersion.WithKind(kind),
+		Resource:            resource,
+		Singular:            singular,
+		UpdateCreates:       true,
+		NameIsValid:         func(name string, _ bool) []string { return content.IsPathSegmentName(name) },
 	}
 }
 

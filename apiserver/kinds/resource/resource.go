@@ -28,7 +28,10 @@ var (
 )
 
 func newKind(kind, resource, singular string) apiserver.Kind {
-	return apiserver.Kind{GroupVersionKind: resourcev1.SchemeGroupVersion.WithKind(kind), Resource: resource, Singular: singular, ReturnDeleted: true}
+	return apiserver.Kind{
+		GroupVersionKind: resourcev1.SchemeGroupVersion.WithKind(kind), Resource: resource, Singular: singular, ReturnDeleted: true,
+		QualifiedFinalizers: true,
+	}
 }
 
 // DeviceClass returns the row of DeviceClass.

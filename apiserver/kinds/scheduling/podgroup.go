@@ -16,14 +16,15 @@ import (
 // GenericWorkload, which is off there by default, and without the further gates of some of its fields.
 func PodGroup() apiserver.Kind {
 	return apiserver.Kind{
-		GroupVersionKind:  schedulingv1beta1.SchemeGroupVersion.WithKind("PodGroup"),
-		Resource:          "podgroups",
-		Singular:          "podgroup",
-		Namespaced:        true,
-		Status:            true,
-		ConditionalUpdate: true,
-		Object:            &schedulingv1beta1.PodGroup{},
-		List:              &schedulingv1beta1.PodGroupList{},
+		QualifiedFinalizers: true,
+		GroupVersionKind:    schedulingv1beta1.SchemeGroupVersion.WithKind("PodGroup"),
+		Resource:            "podgroups",
+		Singular:            "podgroup",
+		Namespaced:          true,
+		Status:              true,
+		ConditionalUpdate:   true,
+		Object:              &schedulingv1beta1.PodGroup{},
+		List:                &schedulingv1beta1.PodGroupList{},
 		Default: row.Of(func(o *schedulingv1beta1.PodGroup) {
 			if o.Spec.DisruptionMode == nil {
 				o.Spec.DisruptionMode = &schedulingv1beta1.DisruptionMode{Single: &schedulingv1beta1.SingleDisruptionMode{}}

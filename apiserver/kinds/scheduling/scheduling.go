@@ -38,12 +38,13 @@ var systemValues = map[string]int32{
 // PriorityClass returns the row of PriorityClass.
 func PriorityClass() apiserver.Kind {
 	return apiserver.Kind{
-		GroupVersionKind: schedulingv1.SchemeGroupVersion.WithKind("PriorityClass"),
-		Resource:         "priorityclasses",
-		Singular:         "priorityclass",
-		ShortNames:       []string{"pc"},
-		Object:           &schedulingv1.PriorityClass{},
-		List:             &schedulingv1.PriorityClassList{},
+		QualifiedFinalizers: true,
+		GroupVersionKind:    schedulingv1.SchemeGroupVersion.WithKind("PriorityClass"),
+		Resource:            "priorityclasses",
+		Singular:            "priorityclass",
+		ShortNames:          []string{"pc"},
+		Object:              &schedulingv1.PriorityClass{},
+		List:                &schedulingv1.PriorityClassList{},
 		Default: row.Of(func(o *schedulingv1.PriorityClass) {
 			fill.Nil(&o.PreemptionPolicy, corev1.PreemptLowerPriority)
 		}),

@@ -21,10 +21,11 @@ var specPath = field.NewPath("spec")
 
 func newKind(kind, resource, singular string, shortNames ...string) apiserver.Kind {
 	return apiserver.Kind{
-		GroupVersionKind: storagev1.SchemeGroupVersion.WithKind(kind),
-		Resource:         resource,
-		Singular:         singular,
-		ShortNames:       shortNames,
-		ReturnDeleted:    true,
+		QualifiedFinalizers: true,
+		GroupVersionKind:    storagev1.SchemeGroupVersion.WithKind(kind),
+		Resource:            resource,
+		Singular:            singular,
+		ShortNames:          shortNames,
+		ReturnDeleted:       true,
 	}
 }

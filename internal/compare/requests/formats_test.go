@@ -1,11 +1,15 @@
 package requests
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"io"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
@@ -15,7 +19,36 @@ const (
 	cborType  = "application/cbor"
 )
 
-var protoSerializer = protobuf.NewSerializer(scheme.Scheme, scheme.Scheme)
+var allTypes = func() *runtime.Scheme {
+	s := runtime.NewScheme()
+	utilruntime.Must(scheme.AddToScheme(s))
+	utilruntime.Must(metav1.AddMetaToScheme(s))
+	return s
+}()
+
+var protoSerializer = protobuf.NewSerializer(allTypes, allTypes)
+
+// fromProtoStream decodes the events of a watch.
+func fromProtoStream(raw []byte) (object, error) {
+	events := []any{}
+	for len(raw) >= 4 {
+		n := int(binary.BigEndian.Uint32(raw))
+		if n > len(raw)-4 {
+			return nil, io.ErrUnexpectedEOF
+		}
+		var ev metav1.WatchEvent
+		if err := ev.Unmarshal(raw[4 : 4+n]); err != nil {
+			return nil, err
+		}
+		obj, err := fromProto(ev.Object.Raw)
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, object{"type": ev.Type, "object": obj})
+		raw = raw[4+n:]
+	}
+	return object{"events": events}, nil
+}
 
 // fromProto decodes an object from protobuf.
 func fromProto(raw []byte) (object, error) {

@@ -3,6 +3,9 @@ package requests
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -15,6 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/inboard/inboard/apiserver"
+	"github.com/inboard/inboard/apiserver/serviceaccount"
 	"github.com/inboard/inboard/internal/apitest"
 	"github.com/inboard/inboard/internal/compare/kube"
 )
@@ -39,8 +43,17 @@ func start(t *testing.T) (real, ours *api) {
 	// Redirects are answers like others.
 	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	real = &api{url: cfg.Host, client: hc, real: true}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := serviceaccount.New(serviceaccount.Config{Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
 	s := apitest.Open(t, func(c *apiserver.Config) {
 		c.Authentication.Tokens = map[string]apiserver.Identity{"compare": {User: "admin", UID: "admin", Groups: []string{apiserver.GroupMasters}}}
+		c.Authentication.ServiceAccounts = tokens
 		c.DisableAdmission = []string{"ServiceAccount"} // as package kube disables it
 	})
 	srv := httptest.NewServer(s.API.Handler())
@@ -103,13 +116,17 @@ func (a *api) send(t *testing.T, r request) answer {
 
 // read reads a body by its media type.
 func (a *answer) read(media string, raw []byte) {
-	switch media, _, _ = strings.Cut(media, ";"); media {
+	switch media, params, _ := strings.Cut(media, ";"); media {
 	case yamlType:
 		if yaml.Unmarshal(raw, &a.body) == nil {
 			return
 		}
 	case protoType:
-		if body, err := fromProto(raw); err == nil {
+		body, err := fromProto(raw)
+		if strings.Contains(params, "stream=watch") {
+			body, err = fromProtoStream(raw)
+		}
+		if err == nil {
 			a.body = body
 			return
 		}
