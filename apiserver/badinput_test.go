@@ -171,7 +171,7 @@ func badInput() []badBody {
 		{"a deep merge patch", merge, strings.Repeat(`{"a":`, 200_000) + "1" + strings.Repeat("}", 200_000), one},
 		{"a merge patch that does not end", merge, strings.Repeat(`{"a":`, 200_000), one},
 		{"a deep strategic merge patch", strategic, strings.Repeat(`{"spec":`, 100_000) + "1" + strings.Repeat("}", 100_000), dep},
-		{"directives that are wrong", strategic, `{"metadata":{"$deleteFromPrimitiveList/finalizers":"` + strings.Repeat("x", 1<<20) + `"}}`, dep},
+		{"directives that are wrong", strategic, `{"spec":{"strategy":{"$retainKeys":"` + strings.Repeat("x", 1<<20) + `"}}}`, dep},
 		{"a JSON patch of too many operations", patch, "[" + strings.TrimSuffix(strings.Repeat(`{"op":"test","path":"/kind","value":"x"},`, 10_001), ",") + "]", one},
 		{"a JSON patch that doubles", patch, doubles(60), one},
 		{"a JSON patch with a huge index", patch, `[{"op":"add","path":"/metadata/finalizers","value":[]},{"op":"add","path":"/metadata/finalizers/999999999999","value":"x"}]`, one},

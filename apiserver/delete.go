@@ -172,14 +172,17 @@ func (rq *request) deletePreconditions(obj client.Object, p *metav1.Precondition
 	return nil
 }
 
+const preconditionFailed = "Precondition failed"
+
 // namespacePreconditions are checked by Kubernetes in a store that namespaces have to themselves, and that has words of
 // its own.
 func (rq *request) namespacePreconditions(obj client.Object, p *metav1.Preconditions) error {
 	if p.UID != nil && *p.UID != obj.GetUID() {
-		return apierrors.NewConflict(rq.res.gr, rq.ref.Name, fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", *p.UID, obj.GetUID())) //nolint:revive // as Kubernetes has it
+		return apierrors.NewConflict(rq.res.gr, rq.ref.Name, fmt.Errorf("%s: UID in precondition: %v, UID in object meta: %v", preconditionFailed, *p.UID, obj.GetUID()))
 	}
 	if p.ResourceVersion != nil && *p.ResourceVersion != obj.GetResourceVersion() {
-		return apierrors.NewConflict(rq.res.gr, rq.ref.Name, fmt.Errorf("Precondition failed: ResourceVersion in precondition: %v, ResourceVersion in object meta: %v", *p.ResourceVersion, obj.GetResourceVersion())) //nolint:revive // as Kubernetes has it
+		return apierrors.NewConflict(rq.res.gr, rq.ref.Name, fmt.Errorf("%s: ResourceVersion in precondition: %v, ResourceVersion in object meta: %v",
+			preconditionFailed, *p.ResourceVersion, obj.GetResourceVersion()))
 	}
 	return nil
 }

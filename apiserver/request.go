@@ -10,7 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/inboard/inboard/apiserver/client"
@@ -139,15 +138,6 @@ func (rq *request) one() error {
 
 // key returns the key of the object that the request names.
 func (rq *request) key() string { return rq.res.key(rq.ref.Namespace, rq.ref.Name) }
-
-// qualified returns the resource with its subresource, as messages name it.
-func (rq *request) qualified() schema.GroupResource {
-	gr := rq.ref.GroupResource()
-	if rq.ref.Subresource != "" {
-		gr.Resource += "/" + rq.ref.Subresource
-	}
-	return gr
-}
 
 // createOptions, updateOptions and patchOptions check the options of a write, and read dryRun
 // and the field manager.
