@@ -145,6 +145,11 @@ func encodeSchema(v object) message {
 		b.message(5, anyValue(d))
 	}
 	b.texts(19, v["required"])
+	if values, ok := v["enum"].([]any); ok {
+		for _, e := range values {
+			b.message(20, anyValue(e))
+		}
+	}
 	if s := child(v, "additionalProperties"); s != nil {
 		var item message
 		item.message(1, encodeSchema(s))

@@ -51,7 +51,9 @@ func (m *models) of(t reflect.Type) *schemaObject {
 	case reflect.Map:
 		return &schemaObject{Type: "object", Additional: m.of(t.Elem())}
 	}
-	return scalar(t)
+	s := scalar(t)
+	s.Enum = enumOf(t)
+	return s
 }
 
 func scalar(t reflect.Type) *schemaObject {
@@ -147,8 +149,8 @@ func (m *models) field(f reflect.StructField, key, doc string, always bool) *sch
 	if m.v3 && s.Ref != "" && (doc != "" || ext != nil || hasDefault) {
 		s = &schemaObject{AllOf: []*schemaObject{{Ref: s.Ref}}}
 	}
-	s.Description = doc
-	if hasDefault {
+	s.Description = listed(doc, s.Enum)
+	if hasDefault && m.v3 {
 		s.Default = value
 	}
 	if ext != nil {
@@ -164,7 +166,7 @@ func zeroOf(t reflect.Type, s *schemaObject) any {
 		return nil
 	}
 	switch {
-	case t.Kind() == reflect.Struct:
+	case t.Kind() == reflect.Struct && modelName(t) != machinery+"runtime.RawExtension":
 		return struct{}{}
 	case s.Type == "string" && t.Kind() == reflect.String:
 		return ""

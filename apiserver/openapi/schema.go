@@ -11,6 +11,7 @@ type schemaObject struct {
 	Type        string                   `json:"type,omitempty"`
 	Format      string                   `json:"format,omitempty"`
 	Default     any                      `json:"default,omitempty"`
+	Enum        []string                 `json:"enum,omitempty"`
 	Required    []string                 `json:"required,omitempty"`
 	Properties  map[string]*schemaObject `json:"properties,omitempty"`
 	Items       *schemaObject            `json:"items,omitempty"`
