@@ -1,5 +1,5 @@
 // Package flowcontrol has the rows of the kinds of flowcontrol.apiserver.k8s.io/v1: FlowSchema and
-// PriorityLevelConfiguration. They are stored and checked; the server's own limits are Config.Limits.
+// PriorityLevelConfiguration. They are stored and checked; package apiserver/flowcontrol goes by them.
 package flowcontrol
 
 import (

@@ -1,0 +1,2 @@
+// Package flowcontrol compares priority and fairness with Kubernetes' own.
+package flowcontrol
