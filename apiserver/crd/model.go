@@ -51,6 +51,15 @@ var (
 
 func text(doc string) spec.Schema { return *spec.StringProperty().WithDescription(doc) }
 
+// described is a reference with a description, which in version 3 can't stand beside it.
+func described(name string, v2 bool, doc string) spec.Schema {
+	ref := spec.RefSchema(openapi.Ref(name, v2))
+	if !v2 {
+		ref = &spec.Schema{SchemaProps: spec.SchemaProps{AllOf: []spec.Schema{*ref}}}
+	}
+	return *ref.WithDescription(doc)
+}
+
 // publishable returns a version's schema in the form that is published, nil when there is none that can be.
 func (m *member) publishable() *structuralschema.Structural {
 	props, err := internalSchema(m.version)
@@ -74,7 +83,7 @@ func (m *member) objectSchema(v2 bool) (*spec.Schema, error) {
 			s = openapiv2.ToStructuralOpenAPIV2(s)
 		}
 		out = s.ToKubeOpenAPI()
-		out.SetProperty("metadata", *spec.RefSchema(openapi.Ref("ObjectMeta", v2)).WithDescription(objectDocs["metadata"]))
+		out.SetProperty("metadata", described("ObjectMeta", v2, objectDocs["metadata"]))
 		out.SetProperty("apiVersion", text(typeMetaDocs["apiVersion"]))
 		out.SetProperty("kind", text(typeMetaDocs["kind"]))
 		describeEmbedded(out, v2)
@@ -105,7 +114,7 @@ func describeEmbedded(s *spec.Schema, v2 bool) {
 	}
 	s.SetProperty("apiVersion", text("apiVersion defines the versioned schema of this representation of an object. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources"))
 	s.SetProperty("kind", text("kind is a string value representing the type of this object. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds"))
-	s.SetProperty("metadata", *spec.RefSchema(openapi.Ref("ObjectMeta", v2)).WithDescription(objectDocs["metadata"]))
+	s.SetProperty("metadata", described("ObjectMeta", v2, objectDocs["metadata"]))
 	for _, name := range []string{"kind", "apiVersion"} {
 		if !slices.Contains(s.Required, name) {
 			s.Required = append(s.Required, name)
@@ -121,7 +130,7 @@ func (m *member) listSchema(v2 bool) (*spec.Schema, error) {
 	s := new(spec.Schema).Typed("object", "").WithRequired("items").
 		WithDescription(fmt.Sprintf("%s is a list of %s", names.ListKind, names.Kind)).
 		SetProperty("items", *items).
-		SetProperty("metadata", *spec.RefSchema(openapi.Ref("ListMeta", v2)).WithDescription(listDocs["metadata"])).
+		SetProperty("metadata", described("ListMeta", v2, listDocs["metadata"])).
 		SetProperty("apiVersion", text(typeMetaDocs["apiVersion"])).
 		SetProperty("kind", text(typeMetaDocs["kind"]))
 	m.kindExtension(s, names.ListKind)
