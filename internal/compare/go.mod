@@ -20,6 +20,8 @@ require github.com/cockroachdb/datadriven v1.0.3
 
 require k8s.io/sample-apiserver v0.37.2
 
+require github.com/go-jose/go-jose/v4 v4.1.9 // indirect
+
 require (
 	cel.dev/expr v0.25.2 // indirect
 	cyphar.com/go-pathrs v0.2.6 // indirect
