@@ -2,10 +2,13 @@ package apiserver
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 
 	discoveryv2 "k8s.io/api/apidiscovery/v2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
@@ -35,6 +38,24 @@ type AggregatedVersion struct {
 	// Remote tells that another server answers for it, and Discovery what that serves.
 	Remote    bool
 	Discovery discoveryv2.APIVersionDiscovery
+}
+
+// resources returns what another server said that it serves, in the older form of discovery.
+func (v *AggregatedVersion) resources() ([]byte, error) {
+	if v.Discovery.Freshness != discoveryv2.DiscoveryFreshnessCurrent {
+		return nil, fmt.Errorf("unable to retrieve the complete list of server APIs: %s: stale GroupVersion discovery: %s", v.GroupVersion, v.GroupVersion)
+	}
+	list := resourceList(v.GroupVersion, nil)
+	for i := range v.Discovery.Resources {
+		r := &v.Discovery.Resources[i]
+		a := metav1.APIResource{Name: r.Resource, SingularName: r.SingularResource, Namespaced: r.Scope == discoveryv2.ScopeNamespace,
+			Verbs: r.Verbs, ShortNames: r.ShortNames, Categories: r.Categories}
+		if r.ResponseKind != nil {
+			a.Kind = r.ResponseKind.Kind
+		}
+		list.APIResources = append(list.APIResources, a)
+	}
+	return json.Marshal(list)
 }
 
 // ServedVersion is a group and version that the server itself serves.

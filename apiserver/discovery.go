@@ -275,11 +275,15 @@ func (c *call) discovery(path string) {
 }
 
 // Discovery returns what a GET of /api, /apis or a path below answers in JSON, for who looks for kinds in the same
-// process. The error is a NotFound for other paths.
+// process. The error is a NotFound for other paths. What another server serves is told as it last said; when it does
+// not say so any more, that is an error.
 func (s *Server) Discovery(ctx context.Context, path string) ([]byte, error) {
 	d, err := s.discovery(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if gv, ok := versionPath(path); ok && d.order.remote[gv] != nil {
+		return d.order.remote[gv].resources()
 	}
 	doc, ok := d.docs[path]
 	if !ok {
