@@ -30,6 +30,9 @@ func validateSpec(spec *definitionSpec, o options, at *field.Path) field.ErrorLi
 	}
 	errs = append(errs, requireSchemas(spec, o, at)...)
 	errs = append(errs, validateVersions(spec, o, at.Child("versions"))...)
+	if wrong := utilvalidation.IsDNS1035Label(spec.Version); spec.Version != "" && len(wrong) > 0 {
+		errs = append(errs, field.Invalid(at.Child("version"), spec.Version, strings.Join(wrong, ",")))
+	}
 	for _, n := range []struct{ name, value string }{
 		{"plural", spec.Names.Plural}, {"singular", spec.Names.Singular}, {"kind", spec.Names.Kind}, {"listKind", spec.Names.ListKind},
 	} {
