@@ -23,6 +23,7 @@ func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.ServeHTTP) }
 
 // ServeHTTP serves one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	growStack()
 	c := &call{server: s, w: w, r: r, began: time.Now()}
 	defer c.ended()
 	defer c.recoverPanic()

@@ -42,13 +42,19 @@ func (c *call) readBody() ([]byte, error) {
 	}
 	limit := c.server.cfg.Limits.Body
 	// A client that sends slowly holds its place among the requests no longer than others do.
-	_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(c.server.cfg.Limits.RequestTimeout)) // not all connections have deadlines
+	rc := http.NewResponseController(c.w)
+	d := deadline{expire: rc.SetReadDeadline}
+	d.start(c.server.cfg.Limits.RequestTimeout)
+	defer d.stop()
 	body := http.MaxBytesReader(c.w, c.r.Body, limit)
 	var buf bytes.Buffer
 	if n := c.r.ContentLength; n > 0 && n <= limit {
 		buf.Grow(int(n) + bytes.MinRead)
 	}
 	_, err := buf.ReadFrom(body)
+	if err != nil { // net/http may read the rest
+		_ = rc.SetReadDeadline(time.Now().Add(c.server.cfg.Limits.RequestTimeout))
+	}
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):

@@ -65,6 +65,7 @@ func (c *call) stream(ctx context.Context, f *frames, w *watcher) {
 	c.w.WriteHeader(http.StatusOK)
 	rc := http.NewResponseController(c.w)
 	_ = rc.Flush() // an error shows again with the first event
+	slow := deadline{expire: rc.SetWriteDeadline}
 	var sent time.Time
 	for {
 		if len(w.pending) == 0 {
@@ -79,14 +80,14 @@ func (c *call) stream(ctx context.Context, f *frames, w *watcher) {
 			return
 		}
 		sent = c.server.pace.wait(ctx, sent)
-		_ = rc.SetWriteDeadline(sent.Add(watchWriteTimeout)) // not all writers have deadlines
-		if err := f.burst(changes, w); err != nil {
+		slow.start(watchWriteTimeout)
+		err = f.burst(changes, w)
+		if err == nil {
+			err = rc.Flush()
+		}
+		if slow.stop(); err != nil {
 			return
 		}
-		if err := rc.Flush(); err != nil {
-			return
-		}
-		_ = rc.SetWriteDeadline(time.Time{})
 	}
 }
 

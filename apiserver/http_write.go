@@ -9,7 +9,6 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -29,12 +28,12 @@ func (c *call) write(code int, media string, body []byte) {
 // beginAnswer sets what all answers have. They must be sent in time; the caller calls done when it is.
 func (c *call) beginAnswer(media string) (done func()) {
 	c.started = true
-	rc := http.NewResponseController(c.w)
-	_ = rc.SetWriteDeadline(time.Now().Add(c.server.cfg.Limits.RequestTimeout)) // not all connections have deadlines
+	d := &deadline{expire: http.NewResponseController(c.w).SetWriteDeadline}
+	d.start(c.server.cfg.Limits.RequestTimeout)
 	h := c.w.Header()
 	h.Set("Content-Type", media)
 	h.Set("Cache-Control", "no-cache, private")
-	return func() { _ = rc.SetWriteDeadline(time.Time{}) }
+	return d.stop
 }
 
 // send sends a body of a size, compressed if that pays. An error means that the client went away.
