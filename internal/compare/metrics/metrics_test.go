@@ -18,8 +18,8 @@ import (
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/metrics"
 	"github.com/inboard/inboard/internal/apitest"
-	"github.com/inboard/inboard/internal/compare/kube"
 	"github.com/inboard/inboard/internal/compare/known"
+	"github.com/inboard/inboard/internal/compare/kube"
 )
 
 // step is a request that both servers get.

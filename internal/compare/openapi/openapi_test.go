@@ -15,8 +15,8 @@ import (
 
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/kinds"
-	"github.com/inboard/inboard/internal/compare/kube"
 	"github.com/inboard/inboard/internal/compare/known"
+	"github.com/inboard/inboard/internal/compare/kube"
 )
 
 type object = map[string]any
