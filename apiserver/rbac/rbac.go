@@ -31,12 +31,16 @@ type Config struct {
 	// Policy are roles and bindings that Bootstrap makes and mends besides those of DefaultPolicy: what the
 	// program's own components need.
 	Policy []client.Object
+	// Retired are bindings that earlier versions of the program had in Policy. Bootstrap takes their subjects from them,
+	// and removes those that have no others; as in Policy, what is marked or leads to another role is left alone.
+	Retired []*rbacv1.ClusterRoleBinding
 }
 
 // Authorizer decides by the roles and bindings in a store. Make it with New. It is safe for concurrent use.
 type Authorizer struct {
-	index  *index
-	policy []client.Object
+	index   *index
+	policy  []client.Object
+	retired []*rbacv1.ClusterRoleBinding
 }
 
 var (
@@ -54,7 +58,7 @@ func New(cfg Config) (*Authorizer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rbac: %w", err)
 	}
-	return &Authorizer{index: ix, policy: cfg.Policy}, nil
+	return &Authorizer{index: ix, policy: cfg.Policy, retired: cfg.Retired}, nil
 }
 
 // Close gives up the cursor. What is asked afterwards is an error.

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/inboard/inboard/apiserver"
@@ -133,6 +134,44 @@ func TestBootstrap(t *testing.T) {
 	}
 	if b := ok(bindings.Get(ctx, "", "system:basic-user")); b.RoleRef.Name != "system:basic-user" {
 		t.Errorf("system:basic-user is bound to %v", b.RoleRef)
+	}
+}
+
+// TestRetired has a server start over a store that bindings of earlier versions are in.
+func TestRetired(t *testing.T) {
+	ctx := t.Context()
+	s, _ := open(t)
+	bindings := client.For[*rbacv1.ClusterRoleBinding](s.Admin())
+	nodes := rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "system:nodes"}
+	ann := rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "ann"}
+	binding := func(name, role string, to ...rbacv1.Subject) *rbacv1.ClusterRoleBinding {
+		return &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: name}, Subjects: to,
+			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role}}
+	}
+	marked := binding("marked", "view", nodes)
+	marked.Annotations = map[string]string{rbacv1.AutoUpdateAnnotationKey: "false"}
+	var retired []*rbacv1.ClusterRoleBinding
+	for _, b := range []*rbacv1.ClusterRoleBinding{
+		binding("whole", "view", nodes), binding("shared", "view", ann, nodes), binding("others", "view", ann), binding("reused", "edit", nodes), marked,
+	} {
+		ok(bindings.Create(ctx, b))
+		retired = append(retired, binding(b.Name, "view", nodes))
+	}
+	retired = append(retired, binding("never-there", "view", nodes))
+	policy := ok(rbac.New(rbac.Config{Store: s.Store, Retired: retired}))
+	t.Cleanup(func() { _ = policy.Close() })
+	for range 2 { // the second time there is nothing to do
+		if err := policy.Bootstrap(ctx, s.Admin()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := bindings.Get(ctx, "", "whole"); !apierrors.IsNotFound(err) {
+			t.Errorf("a retired binding: %v, want that it is gone", err)
+		}
+		for name, want := range map[string]rbacv1.Subject{"shared": ann, "others": ann, "reused": nodes, "marked": nodes} {
+			if b := ok(bindings.Get(ctx, "", name)); len(b.Subjects) != 1 || b.Subjects[0] != want {
+				t.Errorf("%s has the subjects %v, want %v", name, b.Subjects, want)
+			}
+		}
 	}
 }
 

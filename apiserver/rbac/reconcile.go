@@ -16,7 +16,7 @@ import (
 )
 
 // Bootstrap makes the default roles and bindings and, in those that exist, adds what is missing, as a
-// kube-apiserver does when it starts. What has the annotation rbac.authorization.kubernetes.io/autoupdate=false
+// kube-apiserver does when it starts, and takes back what Config.Retired lists. What has the annotation rbac.authorization.kubernetes.io/autoupdate=false
 // is left alone. c must be allowed everything.
 func (a *Authorizer) Bootstrap(ctx context.Context, c client.Interface) error {
 	for _, want := range append(DefaultPolicy(), a.policy...) {
@@ -42,6 +42,11 @@ func (a *Authorizer) Bootstrap(ctx context.Context, c client.Interface) error {
 		}
 		if err != nil {
 			return fmt.Errorf("rbac: the default %T %s: %w", want, want.GetName(), err)
+		}
+	}
+	for _, was := range a.retired {
+		if err := retire(ctx, client.For[*rbacv1.ClusterRoleBinding](c), was); err != nil {
+			return fmt.Errorf("rbac: the retired binding %s: %w", was.Name, err)
 		}
 	}
 	return nil
@@ -93,6 +98,32 @@ func reconcileBinding[T client.Object](ctx context.Context, c client.Typed[T], w
 		}
 		return changed
 	})
+}
+
+// retire takes the subjects of a binding from the one that is there; one without any is removed.
+func retire(ctx context.Context, c client.Typed[*rbacv1.ClusterRoleBinding], was *rbacv1.ClusterRoleBinding) error {
+	for attempt := 1; ; attempt++ {
+		have, err := c.Get(ctx, "", was.Name)
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		if err != nil || have.RoleRef != was.RoleRef || have.Annotations[rbacv1.AutoUpdateAnnotationKey] == "false" {
+			return err
+		}
+		given := len(have.Subjects)
+		have.Subjects = slices.DeleteFunc(have.Subjects, func(s rbacv1.Subject) bool { return slices.Contains(was.Subjects, s) })
+		switch len(have.Subjects) {
+		case 0:
+			err = c.Delete(ctx, "", have.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &have.UID, ResourceVersion: &have.ResourceVersion}})
+		case given:
+			return nil
+		default:
+			_, err = c.Update(ctx, have)
+		}
+		if again := apierrors.IsConflict(err) || apierrors.IsNotFound(err); !again || attempt == attempts {
+			return err
+		}
+	}
 }
 
 // addMeta adds the labels and annotations that have lacks; what it has, it keeps.

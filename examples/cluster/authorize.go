@@ -34,7 +34,7 @@ func (c *cluster) authorize(cfg *apiserver.Config) error {
 	if err != nil {
 		return err
 	}
-	policy, err := rbac.New(rbac.Config{Store: cfg.Store, Policy: ownPolicy()})
+	policy, err := rbac.New(rbac.Config{Store: cfg.Store, Policy: ownPolicy(), Retired: retiredPolicy()})
 	if err != nil {
 		return err
 	}
@@ -76,6 +76,13 @@ func ownPolicy() []client.Object {
 	return objects
 }
 
+// retiredPolicy is what ownPolicy had before there was a node authorizer: durable clusters from then have it still, and
+// by it any kubelet reads every Secret.
+func retiredPolicy() []*rbacv1.ClusterRoleBinding {
+	nodes := rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: node.Group}
+	return []*rbacv1.ClusterRoleBinding{bindingOf("inboard:nodes", "system:node", nodes)}
+}
+
 func ruleOf(group, resource string, verbs ...string) rbacv1.PolicyRule {
 	return rbacv1.PolicyRule{Verbs: verbs, APIGroups: []string{group}, Resources: []string{resource}}
 }
@@ -84,7 +91,7 @@ func controllerAccount(name string) rbacv1.Subject {
 	return rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: metav1.NamespaceSystem, Name: name}
 }
 
-func bindingOf(name, role string, to rbacv1.Subject) client.Object {
+func bindingOf(name, role string, to rbacv1.Subject) *rbacv1.ClusterRoleBinding {
 	return &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
