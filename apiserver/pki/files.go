@@ -19,8 +19,8 @@ const reloadEvery = time.Second
 type Files struct {
 	// Certificate and Key are what the server presents; the certificate's issuers may follow it.
 	Certificate, Key string
-	// ClientCA has the authorities of client certificates; without it none are accepted.
-	ClientCA string
+	// ClientCAs have the authorities of client certificates; without them none are accepted.
+	ClientCAs []string
 	// Logger is told when changed files can't be used; nil discards.
 	Logger *slog.Logger
 }
@@ -64,11 +64,7 @@ type stamp struct {
 
 func (f *Files) stamps() ([]stamp, error) {
 	var out []stamp
-	for _, path := range []string{f.Certificate, f.Key, f.ClientCA} {
-		if path == "" {
-			out = append(out, stamp{})
-			continue
-		}
+	for _, path := range append([]string{f.Certificate, f.Key}, f.ClientCAs...) {
 		info, err := os.Stat(path)
 		if err != nil {
 			return nil, err
@@ -84,16 +80,18 @@ func (f *Files) load() (*tls.Config, error) {
 		return nil, err
 	}
 	c := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
-	if f.ClientCA == "" {
+	if len(f.ClientCAs) == 0 {
 		return c, nil
 	}
-	text, err := os.ReadFile(f.ClientCA)
-	if err != nil {
-		return nil, err
-	}
 	c.ClientCAs, c.ClientAuth = x509.NewCertPool(), tls.VerifyClientCertIfGiven
-	if !c.ClientCAs.AppendCertsFromPEM(text) {
-		return nil, errors.New(f.ClientCA + " has no PEM certificate")
+	for _, path := range f.ClientCAs {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		if !c.ClientCAs.AppendCertsFromPEM(text) {
+			return nil, errors.New(path + " has no PEM certificate")
+		}
 	}
 	return c, nil
 }

@@ -14,11 +14,13 @@ import (
 // TestFiles replaces certificates and authorities under a server, and looks at what its connections see.
 func TestFiles(t *testing.T) {
 	dir := t.TempDir()
-	f := pki.Files{Certificate: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key"), ClientCA: filepath.Join(dir, "ca.crt")}
+	f := pki.Files{Certificate: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key"), ClientCAs: []string{filepath.Join(dir, "ca.crt"), filepath.Join(dir, "other.crt")}}
 	if _, err := f.ServerTLS(); err == nil {
 		t.Fatal("files that are not there are accepted")
 	}
 	oldCA, newCA := must(pki.New("old")), must(pki.New("new"))
+	other := must(pki.New("other"))
+	put(t, f.ClientCAs[1], other.CertificatePEM())
 	write(t, f, must(oldCA.Server("localhost")), oldCA)
 	config := must(f.ServerTLS())
 	ln := must(tls.Listen("tcp", "127.0.0.1:0", config))
@@ -28,6 +30,9 @@ func TestFiles(t *testing.T) {
 	oldUser, newUser := must(oldCA.Client("ann")), must(newCA.Client("bob"))
 	if got := see(t, ln, oldCA, oldUser); got != "ann" {
 		t.Fatalf("the server sees %q, want ann", got)
+	}
+	if got := see(t, ln, oldCA, must(other.Client("eve"))); got != "eve" {
+		t.Fatalf("the server sees %q, want eve, whose authority is in the second file", got)
 	}
 	// A key that does not fit yet: the former certificate stays.
 	next := must(newCA.Server("localhost"))
@@ -60,7 +65,7 @@ func write(t *testing.T, f pki.Files, pair *pki.Pair, ca *pki.Authority) {
 	t.Helper()
 	put(t, f.Certificate, pair.CertificatePEM)
 	put(t, f.Key, pair.KeyPEM)
-	put(t, f.ClientCA, ca.CertificatePEM())
+	put(t, f.ClientCAs[0], ca.CertificatePEM())
 }
 
 func put(t *testing.T, path string, text []byte) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -179,18 +178,4 @@ func (c *cluster) listenAPI() (net.Listener, error) {
 		return nil, fmt.Errorf("-listen %s: %w", c.listen, err)
 	}
 	return ln, nil
-}
-
-// certificates makes the server's certificate.
-func (c *cluster) certificates(addr net.Addr) (*tls.Config, error) {
-	hosts := []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
-		"kubernetes.default.svc.cluster.local", "127.0.0.1", c.nodeIP.String(), c.server.ServiceIP()}
-	if host, _, err := net.SplitHostPort(addr.String()); err == nil && !slices.Contains(hosts, host) {
-		hosts = append(hosts, host)
-	}
-	serving, err := c.authority.Server(hosts...)
-	if err != nil {
-		return nil, err
-	}
-	return c.authority.ServerTLS(serving, c.frontProxies), nil
 }
