@@ -165,6 +165,11 @@ func (s *Server) ServesFixed(group, version string) bool {
 	return slices.ContainsFunc(s.base.ordered, func(r *resource) bool { return r.Group == group && r.Version == version })
 }
 
+// StoresFixed tells whether one of Config.Kinds is stored where objects of a resource are, in whatever version.
+func (s *Server) StoresFixed(gr schema.GroupResource) bool {
+	return slices.ContainsFunc(s.base.ordered, func(r *resource) bool { return r.gr == gr })
+}
+
 // refreshed returns the catalog after all sources brought their kinds up to date.
 func (s *Server) refreshed(ctx context.Context) (*catalog, error) {
 	for _, source := range s.cfg.Sources {

@@ -23,6 +23,8 @@ import (
 	"sync/atomic"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
@@ -50,6 +52,9 @@ type Definitions struct {
 	row      apiserver.Kind
 	follower *follow.Follower
 	view     *view
+
+	// server is the one that the kinds are for, once it has asked for them.
+	server atomic.Pointer[apiserver.Server]
 
 	mu sync.Mutex
 	// applied is the view's version that the server has.
@@ -95,6 +100,9 @@ func (d *Definitions) Kinds() []apiserver.Kind { return []apiserver.Kind{d.row} 
 
 // Refresh gives the server the kinds that are defined now.
 func (d *Definitions) Refresh(ctx context.Context, s *apiserver.Server) error {
+	if d.server.Load() != s {
+		d.server.Store(s)
+	}
 	current := false
 	if err := d.follower.Read(ctx, func() { current = d.view.version == d.applied.Load() }); err != nil || current {
 		return err
@@ -103,7 +111,7 @@ func (d *Definitions) Refresh(ctx context.Context, s *apiserver.Server) error {
 	defer d.mu.Unlock()
 	var version int64
 	var kinds []apiserver.Kind
-	if err := d.follower.Read(ctx, func() { version, kinds = d.view.version, d.view.kinds(s.ServesFixed) }); err != nil {
+	if err := d.follower.Read(ctx, func() { version, kinds = d.view.version, d.view.kinds(s) }); err != nil {
 		return err
 	}
 	if version == d.applied.Load() {
@@ -152,15 +160,41 @@ func (v *view) Remove(_ int, _, name string) {
 	v.version++
 }
 
-// kinds returns the rows of all definitions but for those in a group and version that the server has of its own.
-func (v *view) kinds(fixed func(group, version string) bool) []apiserver.Kind {
+// builtIn are the kinds that a server has of its own.
+type builtIn interface {
+	ServesFixed(group, version string) bool
+	StoresFixed(gr schema.GroupResource) bool
+}
+
+// kinds returns the rows of all definitions but for those in a group and version that the server has of its own, and
+// of resources whose objects would be among its own ones.
+func (v *view) kinds(own builtIn) []apiserver.Kind {
 	var out []apiserver.Kind
 	for _, name := range sortedKeys(v.byName) {
 		for _, k := range v.byName[name].kinds {
-			if !fixed(k.Group, k.Version) {
+			if !own.ServesFixed(k.Group, k.Version) && !own.StoresFixed(k.ResourceRef().GroupResource()) {
 				out = append(out, k)
 			}
 		}
 	}
 	return out
+}
+
+// nothing is what a server has of its own of which nothing is known.
+type nothing struct{}
+
+func (nothing) ServesFixed(string, string) bool          { return false }
+func (nothing) StoresFixed(gr schema.GroupResource) bool { return false }
+
+// own returns what the server has of its own. One that has not asked for kinds yet does so when it is asked, by c,
+// for something that is none of them.
+func (d *Definitions) own(ctx context.Context, c client.Interface) builtIn {
+	if d.server.Load() == nil {
+		none := client.Ref{GroupVersionResource: apiextensionsv1.SchemeGroupVersion.WithResource("none"), Name: "none"}
+		_, _ = c.Get(ctx, none, metav1.GetOptions{}) // there is none
+	}
+	if s := d.server.Load(); s != nil {
+		return s
+	}
+	return nothing{}
 }

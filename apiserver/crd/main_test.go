@@ -43,6 +43,12 @@ type server struct {
 
 func newServer(t testing.TB, st *store.Store, change ...func(*crd.Config)) server {
 	t.Helper()
+	return newServerOf(t, st, kinds.All(), change...)
+}
+
+// newServerOf returns a server that has kinds of its own besides definitions.
+func newServerOf(t testing.TB, st *store.Store, own []apiserver.Kind, change ...func(*crd.Config)) server {
+	t.Helper()
 	cfg := crd.Config{Store: st}
 	for _, f := range change {
 		f(&cfg)
@@ -53,7 +59,7 @@ func newServer(t testing.TB, st *store.Store, change ...func(*crd.Config)) serve
 	}
 	t.Cleanup(func() { _ = defs.Close() })
 	api, err := apiserver.New(apiserver.Config{
-		Store: st, Kinds: append(kinds.All(), defs.Kinds()...), Sources: []apiserver.KindSource{defs}, Admission: defs.Admission(),
+		Store: st, Kinds: append(own, defs.Kinds()...), Sources: []apiserver.KindSource{defs}, Admission: defs.Admission(),
 		Authentication: apiserver.AuthenticationConfig{
 			Custom: func(*http.Request) (apiserver.Identity, bool, error) { return admin, true, nil },
 		},

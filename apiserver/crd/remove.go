@@ -67,9 +67,13 @@ func (r *reconciler) note(ctx context.Context, crd *apiextensionsv1.CustomResour
 // removeInstances deletes all instances and returns how many are left.
 func (r *reconciler) removeInstances(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition) (left int, err error) {
 	gr := schema.GroupResource{Group: crd.Spec.Group, Resource: crd.Status.AcceptedNames.Plural}
+	own := r.d.own(ctx, r.api)
+	if own.StoresFixed(gr) {
+		return 0, nil // they are the server's own, of a definition that was established where the server had none
+	}
 	version := ""
 	for _, v := range crd.Spec.Versions {
-		if v.Served && (version == "" || v.Storage) {
+		if v.Served && (version == "" || v.Storage) && !own.ServesFixed(gr.Group, v.Name) {
 			version = v.Name
 		}
 	}

@@ -85,7 +85,7 @@ func (r *reconciler) round(ctx context.Context) (revision int64, again bool) {
 // reconcile brings one definition up to date. Done false means that it is to be looked at again soon.
 func (r *reconciler) reconcile(ctx context.Context, shared *apiextensionsv1.CustomResourceDefinition, all []*apiextensionsv1.CustomResourceDefinition) (done bool, err error) {
 	crd := shared.DeepCopy()
-	changed := acceptNames(crd, all)
+	changed := acceptNames(crd, all, r.d.own(ctx, r.api))
 	changed = r.establish(crd) || changed
 	changed = judgeSchema(crd) || changed
 	changed = judgeApproval(crd) || changed

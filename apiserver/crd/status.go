@@ -8,6 +8,7 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	structuralschema "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -45,11 +46,15 @@ func claim(want string, have *string, used map[string]bool) error {
 }
 
 // acceptNames accepts the names that a definition asks for, as far as no other one of the group has them.
-func acceptNames(crd *definitionStatus, all []*apiextensionsv1.CustomResourceDefinition) bool {
+// The resources that the server has of its own keep theirs: objects of both would be stored in the same place.
+func acceptNames(crd *definitionStatus, all []*apiextensionsv1.CustomResourceDefinition, own builtIn) bool {
 	if apiequality.Semantic.DeepEqual(crd.Spec.Names, crd.Status.AcceptedNames) && apihelpers.FindCRDCondition(crd, apiextensionsv1.NamesAccepted) != nil {
 		return false
 	}
 	used := takenBy(crd.Spec.Group, all)
+	if plural := crd.Spec.Names.Plural; own.StoresFixed(schema.GroupResource{Group: crd.Spec.Group, Resource: plural}) {
+		used.resources[plural] = true
+	}
 	wanted, accepted := &crd.Spec.Names, crd.Status.AcceptedNames
 	c := condition{Type: apiextensionsv1.NamesAccepted, Status: apiextensionsv1.ConditionTrue, Reason: "NoConflicts", Message: "no conflicts found"}
 	refuse := func(reason string, err error) {
