@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -73,7 +72,7 @@ type call struct {
 	rq      *request
 	format  format
 	started bool
-	warned  map[string]bool
+	warned  warnings
 
 	// info, flow and the rest are for flow control and metrics, see observe.go.
 	info  RequestInfo
@@ -167,21 +166,9 @@ func (c *call) verbs() map[string]func() error {
 
 // warn adds a Warning header, once for each text.
 func (c *call) warn(text string) {
-	if c.started || c.warned[text] {
-		return
+	if !c.started {
+		c.warned.add(c.w.Header(), text)
 	}
-	if c.warned == nil {
-		c.warned = map[string]bool{}
-	}
-	c.warned[text] = true
-	text = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, text)
-	escaped := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text)
-	c.w.Header().Add("Warning", `299 - "`+escaped+`"`)
 }
 
 // fail answers with a Status.
