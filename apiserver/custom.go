@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -48,6 +49,16 @@ type customType = unstructured.Unstructured
 type customEntry struct {
 	mu  sync.Mutex
 	obj client.Object
+	// making is under way; nil when nobody makes the object.
+	making *customAttempt
+}
+
+// customAttempt is an attempt to make an object. Who asks meanwhile gets what comes of it, be it an error: one by one,
+// as many as ask for an object whose webhook hangs would wait for each other.
+type customAttempt struct {
+	done chan struct{}
+	obj  client.Object
+	err  error
 }
 
 // customKey is the key of a customEntry. gone is for the state before the entry's.
@@ -57,23 +68,41 @@ type customKey struct {
 }
 
 // custom returns an entry's object, made at most once.
-func (r *resource) custom(at *store.Entry, key customKey, make func() (client.Object, error)) (client.Object, error) {
+func (r *resource) custom(at *store.Entry, key customKey, produce func() (client.Object, error)) (client.Object, error) {
 	v, err := at.Cached(key, func(*store.Entry) (any, error) { return &customEntry{}, nil })
 	if err != nil {
 		return nil, err
 	}
 	c := v.(*customEntry)
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.obj != nil {
+		defer c.mu.Unlock()
 		return c.obj, nil
 	}
-	obj, err := make()
-	if err == nil {
-		c.obj = obj
+	try := c.making
+	if try != nil {
+		c.mu.Unlock()
+		<-try.done
+		return try.obj, try.err
 	}
+	try = &customAttempt{done: make(chan struct{}), err: errBrokenOff}
+	c.making = try
+	c.mu.Unlock()
+	defer func() { // after a panic too
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.obj, c.making = try.obj, nil
+		close(try.done)
+	}()
+	obj, err := produce()
+	if err != nil {
+		obj = nil
+	}
+	try.obj, try.err = obj, err
 	return obj, err
 }
+
+var errBrokenOff = errors.New("reading the object was broken off")
 
 // unstructuredOf returns the custom object that obj is; the pipeline has no others for such kinds.
 func unstructuredOf(obj runtime.Object) *customType { return obj.(*customType) }
