@@ -167,14 +167,18 @@ type builtIn interface {
 }
 
 // kinds returns the rows of all definitions but for those in a group and version that the server has of its own, and
-// of resources whose objects would be among its own ones.
+// of resources whose objects would be among its own ones. When two servers accept names at the same moment, two
+// definitions may have one kind: the first by name is served, as of two there would be none.
 func (v *view) kinds(own builtIn) []apiserver.Kind {
 	var out []apiserver.Kind
+	taken := map[schema.GroupVersionKind]bool{}
 	for _, name := range sortedKeys(v.byName) {
 		for _, k := range v.byName[name].kinds {
-			if !own.ServesFixed(k.Group, k.Version) && !own.StoresFixed(k.ResourceRef().GroupResource()) {
-				out = append(out, k)
+			if taken[k.GroupVersionKind] || own.ServesFixed(k.Group, k.Version) || own.StoresFixed(k.ResourceRef().GroupResource()) {
+				continue
 			}
+			taken[k.GroupVersionKind] = true
+			out = append(out, k)
 		}
 	}
 	return out

@@ -71,8 +71,11 @@ func (r *reconciler) round(ctx context.Context) (revision int64, again bool) {
 		return r.d.cfg.Store.Revision(), true
 	}
 	revision = parseRevision(list.ResourceVersion)
-	for _, crd := range list.Items {
-		done, err := r.reconcile(ctx, crd, list.Items)
+	for i, crd := range list.Items {
+		done, next, err := r.reconcile(ctx, crd, list.Items)
+		if next != nil {
+			list.Items[i] = next // whose names the others of the round don't get
+		}
 		if err != nil && ctx.Err() == nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 			r.d.cfg.Logger.Warn("a definition can't be reconciled; trying again", "name", crd.Name, "error", err)
 			again = true
@@ -82,19 +85,25 @@ func (r *reconciler) round(ctx context.Context) (revision int64, again bool) {
 	return revision, again
 }
 
-// reconcile brings one definition up to date. Done false means that it is to be looked at again soon.
-func (r *reconciler) reconcile(ctx context.Context, shared *apiextensionsv1.CustomResourceDefinition, all []*apiextensionsv1.CustomResourceDefinition) (done bool, err error) {
+// reconcile brings one definition up to date. Done false means that it is to be looked at again soon; next is its new
+// state, if its status was written.
+func (r *reconciler) reconcile(ctx context.Context, shared *apiextensionsv1.CustomResourceDefinition,
+	all []*apiextensionsv1.CustomResourceDefinition) (done bool, next *apiextensionsv1.CustomResourceDefinition, err error) {
 	crd := shared.DeepCopy()
 	changed := acceptNames(crd, all, r.d.own(ctx, r.api))
 	changed = r.establish(crd) || changed
 	changed = judgeSchema(crd) || changed
 	changed = judgeApproval(crd) || changed
 	if changed {
-		_, err := r.definitions.UpdateStatus(ctx, crd)
-		return true, err // the change is looked at in another round
+		next, err := r.definitions.UpdateStatus(ctx, crd)
+		if err != nil {
+			next = nil
+		}
+		return true, next, err // the change is looked at in another round
 	}
 	if crd.DeletionTimestamp == nil || !hasCleanup(crd) {
-		return true, nil
+		return true, nil, nil
 	}
-	return r.remove(ctx, crd)
+	done, err = r.remove(ctx, crd)
+	return done, nil, err
 }
