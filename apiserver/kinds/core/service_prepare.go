@@ -10,6 +10,7 @@ import (
 // prepareService infers what a client means that leaves linked fields out: the singular and the
 // plural cluster address, what the server once allocated, and what no longer fits a changed type.
 func prepareService(o, old *corev1.Service) {
+	dropInternalTrafficPolicy(&o.Spec)
 	if old == nil {
 		if o.Spec.ClusterIP != "" && len(o.Spec.ClusterIPs) == 0 {
 			o.Spec.ClusterIPs = []string{o.Spec.ClusterIP}
@@ -22,6 +23,15 @@ func prepareService(o, old *corev1.Service) {
 	dropUnfit(s, was)
 	if s.Type != corev1.ServiceTypeLoadBalancer {
 		o.Status.LoadBalancer = corev1.LoadBalancerStatus{}
+	}
+}
+
+// dropInternalTrafficPolicy drops what an ExternalName has no use for, unless it is none of the policies: then
+// validation says so. Kubernetes stores it all the same and leaves it out when it shows the service.
+func dropInternalTrafficPolicy(s *corev1.ServiceSpec) {
+	if p := s.InternalTrafficPolicy; s.Type == corev1.ServiceTypeExternalName && p != nil &&
+		(*p == corev1.ServiceInternalTrafficPolicyCluster || *p == corev1.ServiceInternalTrafficPolicyLocal) {
+		s.InternalTrafficPolicy = nil
 	}
 }
 
@@ -100,9 +110,6 @@ func dropUnfit(s, was *corev1.ServiceSpec) {
 		if ptr.Equal(s.LoadBalancerClass, was.LoadBalancerClass) {
 			s.LoadBalancerClass = nil
 		}
-	}
-	if hasClusterIP(was.Type) && !hasClusterIP(s.Type) && ptr.Equal(s.InternalTrafficPolicy, was.InternalTrafficPolicy) {
-		s.InternalTrafficPolicy = nil
 	}
 	if externallyReachable(was) && !externallyReachable(s) && s.ExternalTrafficPolicy == was.ExternalTrafficPolicy {
 		s.ExternalTrafficPolicy = ""

@@ -23,6 +23,9 @@ var matchNone = metav1.LabelSelector{
 
 func prepareBudget(o, old *policyv1.PodDisruptionBudget) {
 	s := o.Spec.Selector
+	if old != nil && !equality.Semantic.DeepEqual(old.Spec, o.Spec) {
+		o.Generation = old.Generation + 1 // even if what is dropped is all that is new
+	}
 	switch {
 	case s == nil, old != nil && equality.Semantic.DeepEqual(old.Spec.Selector, s), equality.Semantic.DeepEqual(*s, matchNone):
 		return

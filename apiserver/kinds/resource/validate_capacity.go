@@ -43,7 +43,7 @@ func validValues(l *check.List, path *field.Path, list []apiresource.Quantity, b
 		}
 	}
 	found := false
-	check.Unique(l, path, list, maxValidValues, func(q *apiresource.Quantity) string { return exact(*q).String() },
+	check.Unique(l, path, list, maxValidValues, asDecimal,
 		func(q *apiresource.Quantity, p *field.Path) {
 			if q.Cmp(most) > 0 {
 				l.Invalid(p, q.String(), "option is larger than capacity value: "+most.String())
@@ -53,6 +53,12 @@ func validValues(l *check.List, path *field.Path, list []apiresource.Quantity, b
 	if !found {
 		l.Invalid(path, byDefault.String(), "default value is not valid according to the requestPolicy")
 	}
+}
+
+// asDecimal writes an amount without a suffix.
+func asDecimal(q *apiresource.Quantity) string {
+	d := q.DeepCopy()
+	return d.AsDec().String()
 }
 
 // exact returns an amount as a fraction.

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/inboard/inboard/apiserver"
+	"github.com/inboard/inboard/apiserver/policy"
 	"github.com/inboard/inboard/apiserver/serviceaccount"
 	"github.com/inboard/inboard/internal/apitest"
 	"github.com/inboard/inboard/internal/compare/kube"
@@ -52,6 +53,7 @@ func start(t *testing.T) (real, ours *api) {
 		t.Fatal(err)
 	}
 	s := apitest.Open(t, func(c *apiserver.Config) {
+		c.Kinds = policy.CheckSelectors(c.Kinds)
 		c.Authentication.Tokens = map[string]apiserver.Identity{"compare": {User: "admin", UID: "admin", Groups: []string{apiserver.GroupMasters}}}
 		c.Authentication.ServiceAccounts = tokens
 		c.DisableAdmission = []string{"ServiceAccount"} // as package kube disables it
