@@ -101,6 +101,9 @@ func newPatcher(pt types.PatchType, patch []byte, fieldValidation string) (*patc
 	default:
 		return nil, unsupportedPatch()
 	}
+	if !json.Valid(patch) {
+		return nil, badRequest("invalid JSON patch") // whatever there is to patch
+	}
 	return p, nil
 }
 
