@@ -21,19 +21,10 @@ const keepEvery = time.Minute
 
 // Run makes what every cluster has, closes Ready, and keeps house until ctx ends: it removes Events
 // past their time, restores the objects that the server keeps itself, lets go of indexes that nobody uses, and runs
-// Config.FlowControl. It returns when all that it started has stopped; the error is nil on cancel.
+// Config.FlowControl. What admission refuses at the beginning it tries again, and is not ready until then. It returns
+// when all that it started has stopped; the error is nil on cancel.
 func (s *Server) Run(ctx context.Context) error {
-	err := s.bootstrap(ctx)
-	if policy, ok := s.cfg.Authorizer.(Policy); ok && err == nil {
-		err = policy.Bootstrap(ctx, s.Client(*systemUser))
-	}
-	if s.cfg.FlowControl != nil && err == nil {
-		err = s.cfg.FlowControl.Bootstrap(ctx, s.Client(*systemUser))
-	}
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
+	if err := s.begun(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
 	s.readyOnce.Do(func() { close(s.ready) })
@@ -64,6 +55,41 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	wg.Wait()
 	return aggregation
+}
+
+// retryEvery is the pause after which what every cluster has is tried again.
+const retryEvery = time.Second
+
+// begun makes what every cluster has. What can't be made while the store works is tried again until ctx ends: what
+// refuses it, as a webhook that is down, is the users' to mend, and for that they need the server, which answers
+// meanwhile but is not ready.
+func (s *Server) begun(ctx context.Context) error {
+	for {
+		err := s.bootstrapAll(ctx)
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return nil
+		case s.storeWorks(ctx) != nil:
+			return err
+		}
+		s.cfg.Logger.Error("what every cluster has can't be made; trying again", "error", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(retryEvery):
+		}
+	}
+}
+
+func (s *Server) bootstrapAll(ctx context.Context) error {
+	err := s.bootstrap(ctx)
+	if policy, ok := s.cfg.Authorizer.(Policy); ok && err == nil {
+		err = policy.Bootstrap(ctx, s.Client(*systemUser))
+	}
+	if s.cfg.FlowControl != nil && err == nil {
+		err = s.cfg.FlowControl.Bootstrap(ctx, s.Client(*systemUser))
+	}
+	return err
 }
 
 // every runs a round of housekeeping now and then until ctx ends.
