@@ -43,6 +43,7 @@ type Group struct {
 	slots       map[schema.GroupVersionResource]*slot
 	controllers []*Controller
 	recorders   map[string]*events.Recorder
+	beside      []func(ctx context.Context)
 }
 
 // errRunning is the answer to additions that come too late.
@@ -64,6 +65,9 @@ func NewGroup(cfg GroupConfig) (*Group, error) {
 
 // Client returns the client of the group.
 func (g *Group) Client() client.Interface { return g.cfg.Client }
+
+// Logger returns the logger of the group, never nil.
+func (g *Group) Logger() *slog.Logger { return g.log }
 
 // ClientFor returns the client of a controller, see GroupConfig.ClientFor.
 func (g *Group) ClientFor(controller string) client.Interface {
@@ -131,6 +135,18 @@ func (g *Group) Recorder(component string) (Recorder, error) {
 	return r, nil
 }
 
+// Go has f called beside the controllers when the group runs. F must return once its context ends, since Run
+// waits for it. Call it before the group runs.
+func (g *Group) Go(f func(ctx context.Context)) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ran {
+		return errRunning
+	}
+	g.beside = append(g.beside, f)
+	return nil
+}
+
 func (g *Group) slot(gvr schema.GroupVersionResource) (*slot, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -180,6 +196,9 @@ func (g *Group) Run(ctx context.Context) error {
 	}
 	for _, c := range g.controllers {
 		running.Go(func() { c.work(ctx) })
+	}
+	for _, f := range g.beside {
+		running.Go(func() { f(ctx) })
 	}
 	running.Go(func() { g.announce(ctx) })
 	running.Wait()

@@ -26,6 +26,18 @@ func (r Resource) GroupVersionKind() schema.GroupVersionKind {
 // Resources returns the resources that can be listed, watched and deleted, each in one version.
 type Resources func(ctx context.Context) ([]Resource, error)
 
+// PartialError tells that some groups and versions could not be asked what they serve, as when the server that
+// answers for them is down. It reads like the first of the errors.
+type PartialError struct {
+	Failed map[schema.GroupVersion]error
+	first  error
+}
+
+func (e *PartialError) Error() string { return e.first.Error() }
+
+// Unwrap returns the first of the errors.
+func (e *PartialError) Unwrap() error { return e.first }
+
 // Known returns Resources that are always the given ones.
 func Known(resources ...Resource) Resources {
 	resources = slices.Clone(resources)
@@ -54,7 +66,7 @@ func Builtin() []Resource {
 
 // Discover returns Resources that ask a server each time what it serves. Get is a GET of a path of
 // the API, such as "/apis", that returns the body of the answer as JSON. When a group's own server
-// does not answer, the error comes with the resources of the others.
+// does not answer, the error is a *PartialError and comes with the resources of the others.
 func Discover(get func(ctx context.Context, path string) ([]byte, error)) Resources {
 	return func(ctx context.Context) ([]Resource, error) {
 		versions := []string{"v1"}
@@ -66,13 +78,13 @@ func Discover(get func(ctx context.Context, path string) ([]byte, error)) Resour
 			versions = append(versions, versionsOf(g)...)
 		}
 		var out []Resource
-		var failed error
+		var failed *PartialError
 		// A resource that its group's preferred version lacks, as beta ones do, counts in the next one that has it.
 		seen := map[schema.GroupResource]bool{}
 		for _, version := range versions {
 			found, err := discoverVersion(ctx, get, version)
-			if err != nil && failed == nil {
-				failed = err
+			if err != nil {
+				failed = failed.with(version, err)
 			}
 			for _, r := range found {
 				if id := r.GroupResource(); !seen[id] {
@@ -81,8 +93,22 @@ func Discover(get func(ctx context.Context, path string) ([]byte, error)) Resour
 				}
 			}
 		}
-		return out, failed
+		if failed != nil {
+			return out, failed
+		}
+		return out, nil
 	}
+}
+
+// with adds an error; e may be nil.
+func (e *PartialError) with(version string, err error) *PartialError {
+	if e == nil {
+		e = &PartialError{Failed: map[schema.GroupVersion]error{}, first: err}
+	}
+	if gv, invalid := schema.ParseGroupVersion(version); invalid == nil {
+		e.Failed[gv] = err
+	}
+	return e
 }
 
 // versionsOf returns a group's versions, the preferred one first.

@@ -8,7 +8,8 @@ import (
 	"github.com/inboard/inboard/apiserver/client/replica"
 )
 
-// Source is a stream of changes that lead to reconciles: an On or a Reads.
+// Source is a stream of changes that lead to reconciles, an On, or what a controller waits for at its start: a Reads
+// or an Until.
 type Source interface {
 	bind(g *Group, c *Controller) error
 }
@@ -72,6 +73,15 @@ func (r Reads[T]) bind(g *Group, c *Controller) error {
 		return err
 	}
 	c.waits = append(c.waits, v.slot.ready)
+	return nil
+}
+
+// Until is a Source that never leads to a reconcile: it makes the controller wait at its start until the channel is
+// closed.
+type Until <-chan struct{}
+
+func (u Until) bind(_ *Group, c *Controller) error {
+	c.waits = append(c.waits, u)
 	return nil
 }
 

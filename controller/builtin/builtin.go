@@ -41,11 +41,12 @@ type Config struct {
 	Client client.Interface
 	// ClientFor returns the client of one controller, see controller.GroupConfig; nil is Client for all.
 	ClientFor func(controller string) client.Interface
-	// Resources are what the garbage collector watches; nil is the built-in kinds. When they are given and have
-	// no VolumeAttributesClasses, the server is taken to have none.
+	// Resources are what the garbage collector watches as long as it runs; nil is the built-in kinds. When they are
+	// given and have no VolumeAttributesClasses, the server is taken to have none.
 	Resources []controller.Resource
-	// Discover tells, each time a namespace is deleted, what it may hold, and for quotas and disruption budgets
-	// which kinds there are; nil is Resources.
+	// Discover tells, each time a namespace is deleted, what it may hold, for quotas and disruption budgets which
+	// kinds there are, and what the garbage collector watches besides, such as kinds that users define; nil is
+	// Resources.
 	Discover controller.Resources
 	// QuotaResync is how often ResourceQuotas are counted anew; see resourcequota.Config.
 	QuotaResync time.Duration
@@ -69,6 +70,7 @@ func New(cfg Config) (*controller.Group, error) {
 	if cfg.Resources == nil {
 		cfg.Resources = controller.Builtin()
 	}
+	collected := garbagecollector.Config{Resources: cfg.Resources, Discover: cfg.Discover}
 	if cfg.Discover == nil {
 		cfg.Discover = controller.Known(cfg.Resources...)
 	}
@@ -81,7 +83,7 @@ func New(cfg Config) (*controller.Group, error) {
 		replicaset.Add(g, replicaset.Config{}),
 		endpointslice.Add(g, endpointslice.Config{}),
 		namespace.Add(g, namespace.Config{Resources: cfg.Discover}),
-		garbagecollector.Add(g, garbagecollector.Config{Resources: cfg.Resources}),
+		garbagecollector.Add(g, collected),
 		serviceaccount.Add(g, serviceaccount.Config{RootCA: cfg.RootCA}),
 		nodelifecycle.Add(g, nodelifecycle.Config{}),
 		tainteviction.Add(g, tainteviction.Config{}),

@@ -6,11 +6,7 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/types"
-
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestAbsencesForgetTheOldest(t *testing.T) {
 	var a absences

@@ -4,11 +4,14 @@
 package garbagecollector
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,14 +26,24 @@ import (
 type Config struct {
 	// Client is needed by New only; Add uses the group's.
 	Client client.Interface
-	// Resources are the resources whose objects own or are owned; nil is the built-in kinds.
-	// Each costs a watch. Events and Leases, which come and go by themselves, are passed over.
+	// Resources are resources whose objects own or are owned, served as long as the controller runs, and whose
+	// views it shares with others of its group; nil is the built-in kinds. Each costs a watch. Events and Leases,
+	// which come and go by themselves, are passed over.
 	Resources []controller.Resource
+	// Discover tells which resources there are besides, such as those that users define. It is asked when
+	// definitions or API services change, when an object has an owner of an unknown kind, and every Resync: kinds
+	// may come and go. Nil is none besides Resources.
+	Discover controller.Resources
+	// Resync is how often Discover is asked at least; 0 is DefaultResync.
+	Resync time.Duration
 	// Workers is how many objects may be looked at at once; 0 is the default.
 	Workers int
 	// Logger nil discards, or with Add is the group's.
 	Logger *slog.Logger
 }
+
+// DefaultResync is kube-controller-manager's.
+const DefaultResync = 30 * time.Second
 
 // dependentIndex files objects under the UIDs of all their owners.
 const dependentIndex = "garbagecollector/dependents"
@@ -49,15 +62,16 @@ func Add(g *controller.Group, cfg Config) error {
 	if cfg.Resources == nil {
 		cfg.Resources = controller.Builtin()
 	}
-	c := &collector{
-		client: g.ClientFor("generic-garbage-collector"),
-		views:  map[schema.GroupVersionResource]*controller.View[client.Object]{},
-		byKind: map[schema.GroupKind]controller.Resource{},
+	cfg.Resync = cmp.Or(cfg.Resync, DefaultResync)
+	if cfg.Resync < 0 {
+		return fmt.Errorf("garbagecollector: Config.Resync is negative: %s", cfg.Resync)
 	}
+	c := &collector{client: g.ClientFor("generic-garbage-collector")}
+	fixed := newTable()
 	var sources []controller.Source
 	for _, x := range cfg.Resources {
-		c.byKind[x.GroupVersionKind().GroupKind()] = x
-		if x.Resource == "events" || x.Resource == "leases" {
+		fixed.byKind[x.GroupVersionKind().GroupKind()] = x
+		if passedOver(x) {
 			continue
 		}
 		v, err := controller.ViewOfResource[client.Object](g, x.GroupVersionResource)
@@ -65,8 +79,16 @@ func Add(g *controller.Group, cfg Config) error {
 			return fmt.Errorf("garbagecollector: %w", err)
 		}
 		v.Index(dependentIndex, ownersOf)
-		c.views[x.GroupVersionResource] = v
+		fixed.views[x.GroupVersionResource] = v
 		sources = append(sources, c.source(x.GroupVersionResource))
+	}
+	c.table.Store(fixed)
+	if cfg.Discover != nil {
+		c.found = newFollower(c, g, cfg, fixed)
+		sources = append(sources, controller.Until(c.found.ready))
+		if err := g.Go(c.found.run); err != nil {
+			return fmt.Errorf("garbagecollector: %w", err)
+		}
 	}
 	loop, err := g.Add(controller.Config{
 		Name: "garbagecollector", Reconciler: c, Sources: sources, Workers: cfg.Workers, Logger: cfg.Logger,
@@ -75,13 +97,25 @@ func Add(g *controller.Group, cfg Config) error {
 	return err
 }
 
+// passedOver tells that the objects of a resource are not collected.
+func passedOver(x controller.Resource) bool {
+	switch x.GroupResource() {
+	case schema.GroupResource{Resource: "events"}, schema.GroupResource{Group: "events.k8s.io", Resource: "events"},
+		schema.GroupResource{Group: "coordination.k8s.io", Resource: "leases"}:
+		return true
+	}
+	return false
+}
+
 // collector holds no graph: the views, indexed by owner, are the graph.
 type collector struct {
 	client client.Interface
 	loop   *controller.Controller
-	views  map[schema.GroupVersionResource]*controller.View[client.Object]
-	byKind map[schema.GroupKind]controller.Resource
+	table  atomic.Pointer[table]
+	found  *follower // nil when the resources are fixed
 	absent absences
+
+	undefined undefined
 }
 
 func ownersOf(obj client.Object) []string {
@@ -92,26 +126,33 @@ func ownersOf(obj client.Object) []string {
 	return uids
 }
 
-// source reconciles what a change may concern: the object, when it has owners or waits for its
-// dependents; its dependents, when it is gone or waits for them; and its owners, when they wait.
+// source reconciles what a change may concern.
 func (c *collector) source(gvr schema.GroupVersionResource) controller.Source {
 	return controller.On[client.Object]{
 		Resource: gvr,
-		Where: func(before, after client.Object) bool {
-			switch {
-			case after == nil:
-				c.absent.add(before.GetUID())
-				c.enqueueDependents(before.GetUID())
-				c.enqueueOwners(before)
-			case waits(after) && (before == nil || !waits(before)):
-				c.enqueueDependents(after.GetUID())
-			case before != nil && !slices.EqualFunc(before.GetOwnerReferences(), after.GetOwnerReferences(), sameRef):
-				c.enqueueOwners(before)
-			}
-			return after != nil && (len(after.GetOwnerReferences()) > 0 || waits(after) || orphans(after))
-		},
-		Keys: func(obj client.Object) []controller.Key { return []controller.Key{keyOf(gvr, obj)} },
+		Where:    func(before, after client.Object) bool { return c.changed(gvr, before, after) },
+		Keys:     func(obj client.Object) []controller.Key { return []controller.Key{keyOf(gvr, obj)} },
 	}
+}
+
+// changed has all reconciled that a change of an object may concern: its dependents, when it is gone or waits for
+// them, and its owners, when they wait; and tells whether the object itself is, which it is when it has owners or
+// waits for its dependents.
+func (c *collector) changed(gvr schema.GroupVersionResource, before, after client.Object) bool {
+	switch {
+	case after == nil:
+		c.absent.add(before.GetUID())
+		c.enqueueDependents(before.GetUID())
+		c.enqueueOwners(before)
+	case waits(after) && (before == nil || !waits(before)):
+		c.enqueueDependents(after.GetUID())
+	case before != nil && !slices.EqualFunc(before.GetOwnerReferences(), after.GetOwnerReferences(), sameRef):
+		c.enqueueOwners(before)
+	}
+	if c.found != nil {
+		c.found.noticed(gvr.GroupResource(), before, after)
+	}
+	return after != nil && (len(after.GetOwnerReferences()) > 0 || waits(after) || orphans(after))
 }
 
 func keyOf(gvr schema.GroupVersionResource, obj metav1.Object) controller.Key {
@@ -145,7 +186,7 @@ type dependent struct {
 // dependents returns the objects that name uid as an owner.
 func (c *collector) dependents(uid types.UID) []dependent {
 	var out []dependent
-	for gvr, v := range c.views {
+	for gvr, v := range c.table.Load().views {
 		for _, obj := range v.ByIndex(dependentIndex, string(uid)) {
 			out = append(out, dependent{obj, gvr})
 		}
@@ -172,18 +213,23 @@ func (c *collector) enqueueOwners(obj client.Object) {
 	}
 }
 
-func (c *collector) resourceOf(ref metav1.OwnerReference) (controller.Resource, bool) {
+// kindOf returns the kind of an owner; it is zero when the reference makes no sense.
+func kindOf(ref metav1.OwnerReference) schema.GroupKind {
 	gv, err := schema.ParseGroupVersion(ref.APIVersion)
 	if err != nil {
-		return controller.Resource{}, false
+		return schema.GroupKind{}
 	}
-	x, ok := c.byKind[schema.GroupKind{Group: gv.Group, Kind: ref.Kind}]
+	return schema.GroupKind{Group: gv.Group, Kind: ref.Kind}
+}
+
+func (c *collector) resourceOf(ref metav1.OwnerReference) (controller.Resource, bool) {
+	x, ok := c.table.Load().byKind[kindOf(ref)]
 	return x, ok
 }
 
 // Reconcile implements controller.Reconciler.
 func (c *collector) Reconcile(ctx context.Context, key controller.Key) (controller.Result, error) {
-	v, ok := c.views[key.Resource]
+	v, ok := c.table.Load().views[key.Resource]
 	if !ok {
 		return controller.Result{}, nil // a kind that is not watched
 	}

@@ -2,6 +2,7 @@ package garbagecollector
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -53,7 +54,7 @@ func (c *collector) judge(ctx context.Context, key controller.Key, obj client.Ob
 func (c *collector) classify(ctx context.Context, obj client.Object) (verdict, error) {
 	var v verdict
 	for _, ref := range obj.GetOwnerReferences() {
-		owner, exists, err := c.owner(ctx, obj.GetNamespace(), ref)
+		owner, exists, err := c.owner(ctx, obj, ref)
 		switch {
 		case err != nil:
 			return v, err
@@ -69,18 +70,22 @@ func (c *collector) classify(ctx context.Context, obj client.Object) (verdict, e
 }
 
 // owner looks an owner up: in the view, and when that lacks it, at the API, since the view of the
-// owner's kind may trail that of the object's. Owners of unknown kinds count as existing.
-func (c *collector) owner(ctx context.Context, namespace string, ref metav1.OwnerReference) (owner metav1.Object, exists bool, err error) {
+// owner's kind may trail that of the object's. Owners of kinds that are unknown or not served count as existing.
+func (c *collector) owner(ctx context.Context, obj client.Object, ref metav1.OwnerReference) (owner metav1.Object, exists bool, err error) {
+	namespace := obj.GetNamespace()
 	x, ok := c.resourceOf(ref)
-	if !ok {
+	switch {
+	case c.undefined.has(kindOf(ref), obj):
+		return nil, false, nil
+	case !ok:
+		c.missing()
 		return nil, true, nil
-	}
-	if !x.Namespaced {
+	case !x.Namespaced:
 		namespace = ""
-	} else if namespace == "" {
+	case namespace == "":
 		return nil, true, nil // a cluster-scoped object can't have such an owner; leave it alone
 	}
-	if v, ok := c.views[x.GroupVersionResource]; ok {
+	if v, ok := c.table.Load().views[x.GroupVersionResource]; ok {
 		if found, ok := v.Get(namespace, ref.Name); ok && found.GetUID() == ref.UID {
 			return found, true, nil
 		}
@@ -90,7 +95,11 @@ func (c *collector) owner(ctx context.Context, namespace string, ref metav1.Owne
 	}
 	gvr := x.GroupVersionResource
 	got, err := c.client.Get(ctx, client.Ref{GroupVersionResource: gvr, Namespace: namespace, Name: ref.Name}, metav1.GetOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
+	switch {
+	case apierrors.IsNotFound(err) && !ofObject(err, ref.Name):
+		c.missing()
+		return nil, true, nil
+	case err != nil && !apierrors.IsNotFound(err):
 		return nil, false, fmt.Errorf("look for owner %s %s: %w", ref.Kind, ref.Name, err)
 	}
 	if m, ok := got.(metav1.Object); err == nil && ok && m.GetUID() == ref.UID {
@@ -98,6 +107,25 @@ func (c *collector) owner(ctx context.Context, namespace string, ref metav1.Owne
 	}
 	c.absent.add(ref.UID)
 	return nil, false, nil
+}
+
+// missing has it looked for an owner's kind.
+func (c *collector) missing() {
+	if c.found != nil {
+		c.found.ask()
+	}
+}
+
+// ofObject tells that an error is about an object, not about a path that the server does not serve.
+func ofObject(err error, name string) bool {
+	var s apierrors.APIStatus
+	if !errors.As(err, &s) {
+		return false
+	}
+	d := s.Status().Details
+	return d != nil && d.Name == name && !slices.ContainsFunc(d.Causes, func(c metav1.StatusCause) bool {
+		return c.Type == metav1.CauseTypeUnexpectedServerResponse
+	})
 }
 
 // deleteForeground has obj wait for its dependents, as its owner waits for all below it. When one of
@@ -145,6 +173,11 @@ func (c *collector) patch(ctx context.Context, key controller.Key, obj client.Ob
 // awaitDependents lets an object go once no dependent that blocks it is left, and has those that
 // are left judged.
 func (c *collector) awaitDependents(ctx context.Context, key controller.Key, obj client.Object) error {
+	if c.found != nil {
+		if err := c.found.synced(ctx); err != nil {
+			return err
+		}
+	}
 	blocked := false
 	for _, d := range c.dependents(obj.GetUID()) {
 		for _, ref := range d.GetOwnerReferences() {
@@ -161,8 +194,14 @@ func (c *collector) awaitDependents(ctx context.Context, key controller.Key, obj
 	return c.removeFinalizer(ctx, key, obj, metav1.FinalizerDeleteDependents)
 }
 
-// letGo takes the reference to obj off its dependents, then lets obj go.
+// letGo takes the reference to obj off its dependents, then lets obj go. A dependent that it does not know of would be
+// collected later, so all kinds must be known.
 func (c *collector) letGo(ctx context.Context, key controller.Key, obj client.Object) error {
+	if c.found != nil {
+		if err := c.found.current(ctx); err != nil {
+			return err
+		}
+	}
 	deps := c.dependents(obj.GetUID())
 	err := controller.Parallel(len(deps), func(i int) error {
 		refs := slices.DeleteFunc(slices.Clone(deps[i].GetOwnerReferences()), func(ref metav1.OwnerReference) bool {

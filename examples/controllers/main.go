@@ -10,12 +10,17 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	clientrest "k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/apiserver/client/rest"
 	"github.com/inboard/inboard/controller"
 	"github.com/inboard/inboard/controller/builtin"
@@ -57,6 +62,9 @@ func run(ctx context.Context, kubeconfig string, verbose bool) error {
 	if err != nil && len(served) == 0 {
 		return fmt.Errorf("the API server at %s does not tell what it serves: %w", cfg.Host, err)
 	}
+	if served, err = builtinOf(ctx, c, served); err != nil {
+		return err
+	}
 	ca := cfg.CAData
 	if len(ca) == 0 && cfg.CAFile != "" {
 		if ca, err = os.ReadFile(cfg.CAFile); err != nil {
@@ -75,6 +83,27 @@ func run(ctx context.Context, kubeconfig string, verbose bool) error {
 		}
 	}()
 	return group.Run(ctx)
+}
+
+// builtinOf returns the resources that no user has defined: those that stay as long as the server runs.
+func builtinOf(ctx context.Context, c client.Interface, served []controller.Resource) ([]controller.Resource, error) {
+	definitions := client.Ref{GroupVersionResource: schema.GroupVersionResource{
+		Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions",
+	}}
+	list, err := c.List(ctx, definitions, metav1.ListOptions{})
+	if apierrors.IsNotFound(err) {
+		return served, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the definitions of kinds: %w", err)
+	}
+	defined := map[string]bool{}
+	for _, o := range list.Items {
+		if m, ok := o.(metav1.Object); ok {
+			defined[m.GetName()] = true
+		}
+	}
+	return slices.DeleteFunc(served, func(r controller.Resource) bool { return defined[r.GroupResource().String()] }), nil
 }
 
 // discovery asks the server what it serves.
