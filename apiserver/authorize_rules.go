@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 // rule allows verbs on resources; "*" is any.
 type rule struct {
 	verbs, groups, resources []string
+	limit                    limit // nil is none
 }
 
 func (r *rule) allows(a *Attributes) bool {
@@ -18,7 +20,7 @@ func (r *rule) allows(a *Attributes) bool {
 	if a.Subresource != "" {
 		resource += "/" + a.Subresource
 	}
-	return match(r.verbs, a.Verb) && match(r.groups, a.APIGroup) && match(r.resources, resource)
+	return match(r.verbs, a.Verb) && match(r.groups, a.APIGroup) && match(r.resources, resource) && (r.limit == nil || r.limit(a))
 }
 
 func match(list []string, s string) bool {
@@ -30,7 +32,7 @@ var (
 	writeVerbs = []string{verbCreate, verbUpdate, verbPatch, verbDelete}
 	anyVerb    = []string{"*"}
 	leaseGroup = []string{"coordination.k8s.io"}
-	eventRule  = rule{[]string{verbCreate, verbPatch, verbUpdate}, []string{"", "events.k8s.io"}, []string{"events"}}
+	eventRule  = rule{verbs: []string{verbCreate, verbPatch, verbUpdate}, groups: []string{"", "events.k8s.io"}, resources: []string{"events"}}
 )
 
 // componentRules are what the built-in components need, by user or group, after the default cluster
@@ -39,34 +41,25 @@ func componentRules() map[string][]rule {
 	return map[string][]rule{
 		"system:kube-scheduler": {
 			eventRule,
-			{readVerbs, []string{"*"}, []string{"*"}},
-			{[]string{verbDelete}, []string{""}, []string{"pods"}},
-			{[]string{verbCreate}, []string{""}, []string{"bindings", "pods/binding"}},
-			{[]string{verbPatch, verbUpdate}, []string{""}, []string{"pods/status", "persistentvolumes", "persistentvolumeclaims"}},
-			{writeVerbs, leaseGroup, []string{"leases"}},
-			{[]string{verbPatch, verbUpdate}, []string{"scheduling.k8s.io"}, []string{"podgroups/status"}},
+			{verbs: readVerbs, groups: []string{"*"}, resources: []string{"*"}},
+			{verbs: []string{verbDelete}, groups: []string{""}, resources: []string{"pods"}},
+			{verbs: []string{verbCreate}, groups: []string{""}, resources: []string{"bindings", "pods/binding"}},
+			{verbs: []string{verbPatch, verbUpdate}, groups: []string{""}, resources: []string{"pods/status", "persistentvolumes", "persistentvolumeclaims"}},
+			{verbs: writeVerbs, groups: leaseGroup, resources: []string{"leases"}},
+			{verbs: []string{verbPatch, verbUpdate}, groups: []string{"scheduling.k8s.io"}, resources: []string{"podgroups/status"}},
 		},
 		// The controllers of Kubernetes have a role each; the garbage collector's and the
 		// namespace controller's together amount to this.
-		"system:kube-controller-manager": {{anyVerb, []string{"*"}, []string{"*"}}},
-		"system:nodes": {
-			eventRule,
-			{readVerbs, []string{""}, []string{"services", "endpoints", "nodes", "pods", "secrets", "configmaps", "serviceaccounts", "namespaces", "persistentvolumes", "persistentvolumeclaims"}},
-			{readVerbs, []string{"discovery.k8s.io", "node.k8s.io", "storage.k8s.io"}, []string{"*"}},
-			{writeVerbs, []string{""}, []string{"nodes"}},
-			{[]string{verbPatch, verbUpdate}, []string{""}, []string{"nodes/status", "pods/status"}},
-			{[]string{verbCreate, verbDelete}, []string{""}, []string{"pods"}},
-			{[]string{verbCreate}, []string{""}, []string{"pods/eviction", "serviceaccounts/token"}},
-			{append(slices.Clone(writeVerbs), verbGet), leaseGroup, []string{"leases"}},
-		},
+		"system:kube-controller-manager": {{verbs: anyVerb, groups: anyVerb, resources: anyVerb}},
+		groupNodes:                       nodeRules(),
 		groupAuthenticated: {
-			{[]string{verbCreate}, []string{"authorization.k8s.io"}, []string{"selfsubjectaccessreviews", "selfsubjectrulesreviews"}},
-			{[]string{verbCreate}, []string{"authentication.k8s.io"}, []string{"selfsubjectreviews"}},
+			{verbs: []string{verbCreate}, groups: []string{"authorization.k8s.io"}, resources: []string{"selfsubjectaccessreviews", "selfsubjectrulesreviews"}},
+			{verbs: []string{verbCreate}, groups: []string{"authentication.k8s.io"}, resources: []string{"selfsubjectreviews"}},
 		},
 		"system:kube-proxy": {
 			eventRule,
-			{readVerbs, []string{""}, []string{"services", "endpoints", "nodes"}},
-			{readVerbs, []string{"discovery.k8s.io"}, []string{"endpointslices"}},
+			{verbs: readVerbs, groups: []string{""}, resources: []string{"services", "endpoints", "nodes"}},
+			{verbs: readVerbs, groups: []string{"discovery.k8s.io"}, resources: []string{"endpointslices"}},
 		},
 	}
 }
@@ -81,7 +74,19 @@ var (
 // components (system:kube-scheduler, system:kube-controller-manager, system:kube-proxy, the group
 // system:nodes) do what they need, lets the authenticated read discovery and schemas and review their
 // own access, and everyone read health and version. It denies the rest.
-func DefaultAuthorizer() Authorizer { return staticAuthorizer(componentRules()) }
+//
+// Nodes may read and write what is theirs by its name or the selector that they give; which pods are theirs, and which
+// secrets those use, only package node can tell. A program that asks its Authorizer first leaves nodes out here:
+//
+//	apiserver.Authorizers(apiserver.NamedAuthorizer{"node", nodes},
+//		apiserver.NamedAuthorizer{"components", apiserver.DefaultAuthorizer(node.Group)})
+func DefaultAuthorizer(without ...string) Authorizer {
+	rules := componentRules()
+	for _, subject := range without {
+		delete(rules, subject)
+	}
+	return staticAuthorizer(rules)
+}
 
 type staticAuthorizer map[string][]rule
 
@@ -104,15 +109,23 @@ func (s staticAuthorizer) Authorize(_ context.Context, a *Attributes) (bool, str
 	return false, "", nil
 }
 
+// errLimited tells that rules are not listed that depend on the object.
+var errLimited = errors.New("what depends on the object that is asked for is not listed")
+
 // RulesFor lists the rules of a user and its groups.
 func (s staticAuthorizer) RulesFor(_ context.Context, user *Identity, _ string) (authorizationv1.SubjectRulesReviewStatus, error) {
 	var out authorizationv1.SubjectRulesReviewStatus
+	var err error
 	for _, subject := range append([]string{user.User}, user.Groups...) {
 		if subject == GroupMasters {
 			out.ResourceRules = append(out.ResourceRules, authorizationv1.ResourceRule{Verbs: anyVerb, APIGroups: anyVerb, Resources: anyVerb})
 			out.NonResourceRules = append(out.NonResourceRules, authorizationv1.NonResourceRule{Verbs: anyVerb, NonResourceURLs: anyVerb})
 		}
 		for _, r := range s[subject] {
+			if r.limit != nil {
+				out.Incomplete, err = true, errLimited
+				continue
+			}
 			out.ResourceRules = append(out.ResourceRules, authorizationv1.ResourceRule{Verbs: r.verbs, APIGroups: r.groups, Resources: r.resources})
 		}
 	}
@@ -123,7 +136,7 @@ func (s staticAuthorizer) RulesFor(_ context.Context, user *Identity, _ string) 
 				Verbs: []string{verbGet}, NonResourceURLs: []string{root, root + "/*"}})
 		}
 	}
-	return out, nil
+	return out, err
 }
 
 func (s staticAuthorizer) allowed(subject string, a *Attributes) bool {

@@ -27,29 +27,37 @@ import (
 
 // authorize sets how the API server decides who may do what, and which tokens it knows.
 func (c *cluster) authorize(cfg *apiserver.Config) error {
-	if c.authorization != byRBAC {
-		return nil
-	}
 	nodes, err := node.New(node.Config{Store: cfg.Store})
 	if err != nil {
 		return err
 	}
-	policy, err := rbac.New(rbac.Config{Store: cfg.Store, Policy: ownPolicy(), Retired: retiredPolicy()})
-	if err != nil {
-		return err
+	others := apiserver.NamedAuthorizer{Name: byComponents, Authorizer: apiserver.DefaultAuthorizer(node.Group)}
+	if c.authorization == byRBAC {
+		policy, err := rbac.New(rbac.Config{Store: cfg.Store, Policy: ownPolicy(), Retired: retiredPolicy()})
+		if err != nil {
+			return err
+		}
+		others = apiserver.NamedAuthorizer{Name: byRBAC, Authorizer: policy}
 	}
-	cfg.Authorizer = apiserver.Authorizers(
-		apiserver.NamedAuthorizer{Name: "node", Authorizer: nodes}, apiserver.NamedAuthorizer{Name: "rbac", Authorizer: policy})
+	cfg.Authorizer = apiserver.Authorizers(apiserver.NamedAuthorizer{Name: "node", Authorizer: nodes}, others)
 	cfg.Admission = append(cfg.Admission, node.Restriction())
+	if c.authorization != byRBAC {
+		return nil
+	}
+	return c.tokens(cfg)
+}
+
+// tokens has the API server make and know tokens of service accounts, and know those by which nodes join.
+func (c *cluster) tokens(cfg *apiserver.Config) error {
 	key, err := c.tokenKey()
 	if err != nil {
 		return err
 	}
-	tokens, err := serviceaccount.New(serviceaccount.Config{Key: key})
+	accounts, err := serviceaccount.New(serviceaccount.Config{Key: key})
 	if err != nil {
 		return err
 	}
-	cfg.Authentication.ServiceAccounts = tokens
+	cfg.Authentication.ServiceAccounts = accounts
 	cfg.Authentication.Authenticators = []apiserver.TokenAuthenticator{bootstraptoken.Authenticator{}}
 	return nil
 }
