@@ -5,7 +5,6 @@ package deployment
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -192,33 +191,25 @@ func (r *reconciler) carryOut(ctx context.Context, d *appsv1.Deployment, plan Pl
 		}
 	}
 	if plan.Annotations != nil {
-		var err error
-		if d, err = r.annotate(ctx, d, plan.Annotations[annotationRevision]); err != nil {
-			return err
-		}
+		d = d.DeepCopy()
+		d.Annotations = plan.Annotations
+		return r.storeStatus(ctx, d, plan.Status)
 	}
 	return r.writeStatus(ctx, d, plan.Status)
-}
-
-func (r *reconciler) annotate(ctx context.Context, d *appsv1.Deployment, revision string) (*appsv1.Deployment, error) {
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"uid":             d.UID,
-		"resourceVersion": d.ResourceVersion,
-		"annotations":     map[string]string{annotationRevision: revision},
-	}})
-	if err != nil {
-		return nil, err
-	}
-	return r.typed.Patch(ctx, d.Namespace, d.Name, types.MergePatchType, patch, "")
 }
 
 func (r *reconciler) writeStatus(ctx context.Context, d *appsv1.Deployment, status appsv1.DeploymentStatus) error {
 	if equality.Semantic.DeepEqual(d.Status, status) {
 		return nil
 	}
-	updated := d.DeepCopy()
-	updated.Status = status
-	_, err := r.typed.UpdateStatus(ctx, updated)
+	return r.storeStatus(ctx, d.DeepCopy(), status)
+}
+
+// storeStatus writes the status, and with it the annotations of d, which becomes the callee's: written so, they are no
+// change of the deployment's generation.
+func (r *reconciler) storeStatus(ctx context.Context, d *appsv1.Deployment, status appsv1.DeploymentStatus) error {
+	d.Status = status
+	_, err := r.typed.UpdateStatus(ctx, d)
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
