@@ -59,6 +59,8 @@ type Definitions struct {
 	mu sync.Mutex
 	// applied is the view's version that the server has.
 	applied atomic.Int64
+	// end ends the calls of webhooks that are on their way.
+	end context.CancelFunc
 }
 
 var _ apiserver.KindSource = (*Definitions)(nil)
@@ -80,7 +82,8 @@ func New(cfg Config) (*Definitions, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Definitions{cfg: cfg, row: row, view: &view{webhook: cfg.Webhook}}
+	life, end := context.WithCancel(context.Background())
+	d := &Definitions{cfg: cfg, row: row, view: &view{webhook: mortal{cfg.Webhook, life}}, end: end}
 	d.view.Reset()
 	d.follower = follow.New(cfg.Store, d.view, follow.Source{
 		Prefix: stored.Prefix(),
@@ -89,8 +92,9 @@ func New(cfg Config) (*Definitions, error) {
 	return d, nil
 }
 
-// Close gives up the cursor. What needs the definitions afterwards is an error.
+// Close gives up the cursor and what is asked of conversion webhooks. What needs the definitions afterwards is an error.
 func (d *Definitions) Close() error {
+	d.end()
 	d.follower.Close()
 	return nil
 }

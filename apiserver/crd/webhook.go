@@ -38,6 +38,19 @@ type Caller interface {
 	Call(ctx context.Context, to *apiextensionsv1.WebhookClientConfig, body []byte) ([]byte, error)
 }
 
+// mortal is a Caller whose calls end when life does: requests share conversions, so none of them can end one.
+type mortal struct {
+	Caller
+	life context.Context
+}
+
+func (m mortal) Call(ctx context.Context, to *apiextensionsv1.WebhookClientConfig, body []byte) ([]byte, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(m.life, cancel)()
+	return m.Caller.Call(ctx, to, body)
+}
+
 // URLCaller calls webhooks over HTTPS.
 type URLCaller struct {
 	// Service returns the host and port at which a Service is reached; nil reaches none.

@@ -46,6 +46,12 @@ func (c *cluster) startAPI(ctx context.Context, wg *sync.WaitGroup) (func() erro
 		ln.Close()
 		return nothing, err
 	}
+	closeAll := func() error {
+		if c.definitions != nil {
+			_ = c.definitions.Close() // never an error
+		}
+		return closeStore()
+	}
 	where := "in memory"
 	if c.dir != "" {
 		where = "durable, in " + c.dir
@@ -53,19 +59,19 @@ func (c *cluster) startAPI(ctx context.Context, wg *sync.WaitGroup) (func() erro
 	c.part("store", from, "%s", where)
 	if err := c.serveEtcd(ctx, wg, st); err != nil {
 		ln.Close()
-		return closeStore, err
+		return closeAll, err
 	}
 	from = time.Now()
 	if err := c.serveAPI(ctx, wg, st, ln); err != nil {
 		ln.Close()
-		return closeStore, err
+		return closeAll, err
 	}
 	address := c.reachable(ln.Addr())
 	if err := c.writeKubeconfig("https://" + address); err != nil {
-		return closeStore, err
+		return closeAll, err
 	}
 	c.part("apiserver", from, "https://%s, ready %s after the start", address, took(c.begun))
-	return closeStore, nil
+	return closeAll, nil
 }
 
 // reachable is the address at which others find a listener: one that listens everywhere is at the node's.
