@@ -95,8 +95,11 @@ var (
 )
 
 // Family returns the family of the service range.
-func (c *claims) Family() corev1.IPFamily {
-	if c.server.cfg.ServiceCIDR.Addr().Is4() {
+func (c *claims) Family() corev1.IPFamily { return c.server.serviceFamily() }
+
+// serviceFamily is the family of the service range, the cluster's first one.
+func (s *Server) serviceFamily() corev1.IPFamily {
+	if s.cfg.ServiceCIDR.Addr().Is4() {
 		return corev1.IPv4Protocol
 	}
 	return corev1.IPv6Protocol

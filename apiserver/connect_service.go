@@ -1,7 +1,7 @@
 package apiserver
 
 import (
-	"math/rand/v2"
+	"net"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -10,13 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/apiserver/internal/endpoints"
 )
-
-// endpoint is a place that serves a port of a Service.
-type endpoint struct {
-	host string
-	port int32
-}
 
 // locateService leads to an HTTP server behind a Service: to one of its ready endpoints. Only the number of a port is looked up in
 // the Service itself.
@@ -34,32 +29,29 @@ func locateService(c *call) (*destination, error) {
 		if !ok {
 			return nil, c.rq.noSubresource()
 		}
-		if port, ok = portName(svc, int32(n)); !ok {
-			return nil, apierrors.NewServiceUnavailable("no service port " + strconv.Itoa(int(n)) + " found for service \"" + name + "\"")
+		p, err := endpoints.Port(svc, int32(n))
+		if err != nil {
+			return nil, err
 		}
+		port = p.Name
 	}
-	found, err := c.server.endpoints(c, name, port)
+	list, err := c.server.endpointSlices(c, name)
 	if err != nil {
 		return nil, err
 	}
-	if len(found) == 0 {
-		return nil, apierrors.NewServiceUnavailable("no endpoints available for service \"" + c.rq.ref.Name + "\"")
+	found, err := endpoints.OneNamed(name, port, c.server.serviceFamily(), list)
+	if err != nil {
+		return nil, err
 	}
-	e := found[rand.IntN(len(found))]
-	return c.at(scheme, e.host, strconv.Itoa(int(e.port)))
+	host, number, err := net.SplitHostPort(found)
+	if err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
+	return c.at(scheme, host, number)
 }
 
-func portName(svc *corev1.Service, port int32) (string, bool) {
-	for i := range svc.Spec.Ports {
-		if svc.Spec.Ports[i].Port == port {
-			return svc.Spec.Ports[i].Name, true
-		}
-	}
-	return "", false
-}
-
-// endpoints returns the ready endpoints of a Service's port.
-func (s *Server) endpoints(c *call, service, port string) ([]endpoint, error) {
+// endpointSlices returns the EndpointSlices of a Service.
+func (s *Server) endpointSlices(c *call, service string) ([]*discoveryv1.EndpointSlice, error) {
 	res := s.base.byResource[slicesResource]
 	if res == nil {
 		return nil, nil
@@ -72,27 +64,11 @@ func (s *Server) endpoints(c *call, service, port string) ([]endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []endpoint
+	var out []*discoveryv1.EndpointSlice
 	for _, item := range l.items {
 		if slice, ok := item.obj.(*discoveryv1.EndpointSlice); ok {
-			out = append(out, ready(slice, port)...)
+			out = append(out, slice)
 		}
 	}
 	return out, nil
-}
-
-func ready(slice *discoveryv1.EndpointSlice, port string) []endpoint {
-	var out []endpoint
-	for _, p := range slice.Ports {
-		if p.Port == nil || p.Name != nil && *p.Name != port || p.Name == nil && port != "" {
-			continue
-		}
-		for i := range slice.Endpoints {
-			e := &slice.Endpoints[i]
-			if (e.Conditions.Ready == nil || *e.Conditions.Ready) && len(e.Addresses) > 0 {
-				out = append(out, endpoint{e.Addresses[0], *p.Port})
-			}
-		}
-	}
-	return out
 }

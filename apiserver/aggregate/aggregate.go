@@ -104,9 +104,9 @@ func New(cfg Config) (*Aggregator, error) {
 	switch {
 	case cfg.Resolver != nil:
 	case cfg.ClusterIPs:
-		cfg.Resolver = clusterIPs{read}
+		cfg.Resolver = clusterIPResolver{read}
 	default:
-		cfg.Resolver = endpoints{read}
+		cfg.Resolver = endpointResolver{read}
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))

@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,6 +17,7 @@ import (
 
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/apiserver/internal/endpoints"
 )
 
 // How a server is asked whether it is there: several times, as some endpoints may be gone already, and with
@@ -47,20 +46,19 @@ func (a *Aggregator) judge(ctx context.Context, e *entry) apiregistrationv1.APIS
 		return bad(apiregistrationv1.ConditionUnknown, "ServiceAccessError", "$SERVICE cannot be checked due to: %v", err)
 	}
 	if svc.Spec.Type == corev1.ServiceTypeClusterIP {
-		i := slices.IndexFunc(svc.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == *ref.Port })
-		if i < 0 {
+		p, err := endpoints.Port(svc, *ref.Port)
+		if err != nil {
 			return bad(apiregistrationv1.ConditionFalse, "ServicePortError", "$SERVICE is not listening on port %d", *ref.Port)
 		}
-		port := svc.Spec.Ports[i].Name
 		list, err := a.read.slicesOf(ctx, ref.Namespace, ref.Name)
 		switch {
 		case err != nil:
 			return bad(apiregistrationv1.ConditionUnknown, "EndpointsAccessError", "$SERVICE cannot be checked due to: %v", err)
 		case len(list) == 0:
 			return bad(apiregistrationv1.ConditionFalse, "EndpointsNotFound", "cannot find endpointslices for service/%s in %q", ref.Name, ref.Namespace)
-		case !slices.ContainsFunc(list, func(s *discoveryv1.EndpointSlice) bool { return len(readyIn(s, port)) > 0 }):
+		case len(endpoints.Ready(p.Name, corev1.IPFamilyUnknown, list)) == 0:
 			return bad(apiregistrationv1.ConditionFalse, "MissingEndpoints",
-				"endpointslices for service/%s in %q have no addresses with port name %q", ref.Name, ref.Namespace, port)
+				"endpointslices for service/%s in %q have no addresses with port name %q", ref.Name, ref.Namespace, p.Name)
 		}
 	}
 	if err := a.answers(ctx, e); err != nil {
