@@ -53,6 +53,10 @@ func (s *Server) ensurePriorityClasses(ctx context.Context) error {
 	return nil
 }
 
+// defaultClassClaim is written with each class that becomes the default, on the condition that nobody wrote it since
+// there was none. Whether there is one the classes tell, so nothing gives it back.
+const defaultClassClaim = claimRoot + "defaultpriorityclass"
+
 // keepPriorityClasses refuses to delete the system's classes, and lets one class be the default.
 func (s *Server) keepPriorityClasses(ctx context.Context, r *AdmissionRequest) error {
 	if r.Ref.GroupVersionResource != priorityClassesResource {
@@ -62,16 +66,29 @@ func (s *Server) keepPriorityClasses(ctx context.Context, r *AdmissionRequest) e
 		return errors.New("this is a system priority class and cannot be deleted")
 	}
 	class, ok := r.Object.(*schedulingv1.PriorityClass)
-	if !ok || !class.GlobalDefault {
+	if !ok || !class.GlobalDefault || r.Operation != Create && r.Operation != Update {
 		return nil
+	}
+	claim, _, err := s.store.Get(ctx, defaultClassClaim) // before the classes, so that none slips in between
+	if err != nil {
+		return storeError(err, 0)
 	}
 	other, err := s.defaultPriorityClass(ctx)
 	if err != nil {
 		return err
 	}
-	if other != nil && (r.Operation == Create || r.Operation == Update && other.Name != class.Name) {
+	if other != nil && (r.Operation == Create || other.Name != class.Name) {
 		return fmt.Errorf("PriorityClass %v is already marked as default. Only one default can exist", other.Name)
 	}
+	if old, ok := r.Old.(*schedulingv1.PriorityClass); ok && old.GlobalDefault {
+		return nil // it stays what it was
+	}
+	var revision int64
+	if claim != nil {
+		revision = claim.ModRevision
+	}
+	r.guards = append(r.guards, guard{defaultClassClaim, revision})
+	r.writes = append(r.writes, store.OpPut(defaultClassClaim, []byte(class.Name)))
 	return nil
 }
 

@@ -88,12 +88,7 @@ func (s *Server) createAdmitted(ctx context.Context, rq *request, ar *AdmissionR
 	if res.Sender != nil {
 		res.Sender(obj, rq.user)
 	}
-	errs := validation.ValidateObjectMetaAccessor(obj, res.Namespaced, res.nameValidator(), metadataPath)
-	errs = append(errs, res.checkFinalizers(obj)...)
-	if validate := rq.served().Validate; validate != nil {
-		errs = append(errs, validate(obj, nil)...)
-	}
-	if err := rq.invalid(obj, errs); err != nil {
+	if err := rq.validateNew(obj); err != nil {
 		return found{}, err
 	}
 	rq.warnAbout(obj, nil)
@@ -108,6 +103,21 @@ func (s *Server) createAdmitted(ctx context.Context, rq *request, ar *AdmissionR
 	}
 	ar.Object = obj
 	return s.insert(ctx, rq, ar, also, first)
+}
+
+// validateNew tells what is wrong with a new object.
+func (rq *request) validateNew(obj client.Object) error {
+	res, served := rq.res, rq.served()
+	var errs field.ErrorList
+	if served.Validate != nil {
+		errs = served.Validate(obj, nil)
+	}
+	if len(errs) == 0 || !served.MetadataLast {
+		meta := validation.ValidateObjectMetaAccessor(obj, res.Namespaced, res.nameValidator(), metadataPath)
+		meta = append(meta, res.checkFinalizers(obj)...)
+		errs = append(meta, errs...)
+	}
+	return rq.invalid(obj, errs)
 }
 
 // attempt is a new object with what it claims.

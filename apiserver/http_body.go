@@ -132,6 +132,9 @@ func decodeJSON(rq *request, data []byte, into runtime.Object, kind kindOf, fiel
 	if err := json.Unmarshal(data, &head); err != nil {
 		return unrecognized(kind, fmt.Sprintf("couldn't get version/kind; json parse error: %v", err), data)
 	}
+	if _, err := schema.ParseGroupVersion(head.APIVersion); err != nil {
+		return unrecognized(kind, err.Error(), data)
+	}
 	if err := rq.sameKind(metav1.TypeMeta{APIVersion: head.APIVersion, Kind: head.Kind}, kind); err != nil {
 		return err
 	}
@@ -171,6 +174,9 @@ func decodeProto(rq *request, data []byte, into runtime.Object, kind kindOf) err
 	}
 	if err := u.Unmarshal(raw); err != nil {
 		return unrecognized(kind, err.Error(), data)
+	}
+	if _, err := schema.ParseGroupVersion(u.APIVersion); err != nil {
+		u.APIVersion = "" // as kube-apiserver takes it
 	}
 	if err := rq.sameKind(metav1.TypeMeta{APIVersion: u.APIVersion, Kind: u.Kind}, kind); err != nil {
 		return err

@@ -93,6 +93,8 @@ type Kind struct {
 	// NameIsValid returns what is wrong with a name, as field messages; nil asks for a DNS
 	// subdomain. Prefix tells that name is a generateName.
 	NameIsValid func(name string, prefix bool) []string
+	// MetadataLast tells that what is wrong with the metadata of a new object is told when nothing else is wrong.
+	MetadataLast bool
 	// Warnings returns warnings for the client about an accepted object.
 	Warnings func(obj, old client.Object) []string
 

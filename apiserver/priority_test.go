@@ -1,6 +1,7 @@
 package apiserver_test
 
 import (
+	"fmt"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -9,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
 )
 
@@ -67,4 +69,52 @@ func TestPriorityClasses(t *testing.T) {
 	if _, err := groups.Create(t.Context(), group); !apierrors.IsForbidden(err) {
 		t.Errorf("a group with another priority than its class's: %v", err)
 	}
+}
+
+// Of several who make the default class at the same moment one does, whichever server they ask.
+func TestOneDefaultPriorityClass(t *testing.T) {
+	first, st := openServer(t)
+	second := newServer(t, func(c *apiserver.Config) { c.Store = st })
+	servers := []client.Typed[*schedulingv1.PriorityClass]{
+		client.For[*schedulingv1.PriorityClass](first.Client(admin)), client.For[*schedulingv1.PriorityClass](second.Client(admin))}
+	for round := range 20 {
+		var there []*schedulingv1.PriorityClass // which become the default only later
+		for i := range 2 {
+			class, err := servers[0].Create(t.Context(), plainClass(round, i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			there = append(there, class)
+		}
+		made := atOnce(t, 6, apierrors.IsForbidden, func(i int) error {
+			class, write := plainClass(round, i), servers[i%2].Create
+			if i < len(there) {
+				class, write = there[i], servers[i%2].Update
+			}
+			class.GlobalDefault = true
+			_, err := write(t.Context(), class)
+			return err
+		})
+		list, err := servers[0].List(t.Context(), "", metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var defaults []string
+		for _, class := range list.Items {
+			if class.GlobalDefault {
+				defaults = append(defaults, class.Name)
+			}
+		}
+		if made != 1 || len(defaults) != 1 {
+			t.Fatalf("round %d: %d writers were told that theirs is the default; %v are", round, made, defaults)
+		}
+		// The next round can have one when this one is gone.
+		if err := servers[1].Delete(t.Context(), "", defaults[0], metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func plainClass(round, i int) *schedulingv1.PriorityClass {
+	return &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("class-%d-%d", round, i)}, Value: 7}
 }

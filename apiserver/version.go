@@ -42,7 +42,7 @@ func newVersion(r *resource, v *Version) (*resource, error) {
 	k := r.Kind
 	k.GroupVersionKind, k.Object, k.List, k.Versions = v.GroupVersionKind, v.Object, v.List, nil
 	if v.Validate != nil {
-		k.Validate = v.Validate
+		k.Validate, k.MetadataLast = v.Validate, false
 	}
 	out := &resource{Kind: k, gvr: k.ResourceRef(), prefix: r.prefix, typ: reflect.TypeOf(v.Object), status: -1, hub: r, version: v}
 	out.gr = out.gvr.GroupResource()

@@ -1,6 +1,7 @@
 package apps
 
 import (
+	"maps"
 	"strconv"
 	"time"
 
@@ -27,6 +28,8 @@ func DaemonSet() apiserver.Kind {
 	k.Object, k.List = &appsv1.DaemonSet{}, &appsv1.DaemonSetList{}
 	k.Default = row.Of(defaultDaemonSet)
 	k.Prepare = row.Pair(prepareDaemonSet)
+	// In Kubernetes the count is a part of the spec, which writers of the status leave alone.
+	k.PrepareStatus = row.Pair(func(o, old *appsv1.DaemonSet) { setTemplateGeneration(o, templateGeneration(old)) })
 	k.Validate = row.Check(validateDaemonSet)
 	k.ValidateStatus = row.Check(validateDaemonSetStatus)
 	k.Warnings = row.Warn(func(o, _ *appsv1.DaemonSet) []string {
@@ -71,10 +74,12 @@ func prepareDaemonSet(o, old *appsv1.DaemonSet) {
 	} else if n = templateGeneration(old); !equality.Semantic.DeepEqual(o.Spec.Template, old.Spec.Template) {
 		n++
 	}
+	setTemplateGeneration(o, n)
+}
+
+func setTemplateGeneration(o *appsv1.DaemonSet, n int64) {
 	annotations := make(map[string]string, len(o.Annotations)+1)
-	for k, v := range o.Annotations {
-		annotations[k] = v
-	}
+	maps.Copy(annotations, o.Annotations)
 	annotations[appsv1.DeprecatedTemplateGeneration] = strconv.FormatInt(n, 10)
 	o.Annotations = annotations
 }

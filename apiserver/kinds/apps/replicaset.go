@@ -1,7 +1,6 @@
 package apps
 
 import (
-	"strconv"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -31,9 +30,6 @@ func ReplicaSet() apiserver.Kind {
 		},
 		Set: func(obj client.Object, replicas int32) { obj.(*appsv1.ReplicaSet).Spec.Replicas = &replicas },
 	}
-	k.Fields = row.Fields(map[string]func(*appsv1.ReplicaSet) string{
-		"status.replicas": func(o *appsv1.ReplicaSet) string { return strconv.Itoa(int(o.Status.Replicas)) },
-	})
 	k.Columns = row.Columns("Name", "Desired:integer", "Current:integer", "Ready:integer", "Age",
 		"Containers::wide", "Images::wide", "Selector::wide")
 	k.Row = row.Cells(replicaSetRow)

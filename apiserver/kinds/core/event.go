@@ -17,7 +17,7 @@ func Event() apiserver.Kind {
 	k.NoDependents = true
 	k.Object, k.List = &corev1.Event{}, &corev1.EventList{}
 	k.Versions = []apiserver.Version{newerEvent()}
-	k.Validate = row.Check(validateEvent)
+	k.Validate, k.MetadataLast = row.Check(validateEvent), true
 	k.Fields = row.Fields(eventFields())
 	k.Columns = row.Columns("Last Seen", "Type", "Reason", "Object", "Subobject::wide", "Source::wide", "Message",
 		"First Seen::wide", "Count::wide", "Name::wide")

@@ -42,11 +42,6 @@ func PersistentVolume() apiserver.Kind {
 	})
 	k.PrepareStatus = row.Pair(keepTransition)
 	k.Validate = row.Check(validateVolume)
-	k.Fields = row.Fields(map[string]func(*corev1.PersistentVolume) string{
-		// Of the kinds without a namespace that have fields, Kubernetes knows it for volumes alone.
-		"metadata.namespace": func(o *corev1.PersistentVolume) string { return o.Namespace },
-		"name":               func(o *corev1.PersistentVolume) string { return o.Name },
-	})
 	k.Columns = row.Columns("Name", "Capacity", "Access Modes", "Reclaim Policy", "Status", "Claim", "StorageClass",
 		"VolumeAttributesClass", "Reason", "Age", "VolumeMode::wide")
 	k.Row = row.Cells(volumeRow)

@@ -33,9 +33,6 @@ func PersistentVolumeClaim() apiserver.Kind {
 	k.Validate = row.Check(validateClaim)
 	k.ValidateStatus = row.Check(validateClaimStatus)
 	k.Warnings = row.Warn(claimWarnings)
-	k.Fields = row.Fields(map[string]func(*corev1.PersistentVolumeClaim) string{
-		"name": func(o *corev1.PersistentVolumeClaim) string { return o.Name },
-	})
 	k.Columns = row.Columns("Name", "Status", "Volume", "Capacity", "Access Modes", "StorageClass", "VolumeAttributesClass", "Age", "VolumeMode::wide")
 	k.Row = row.Cells(claimRow)
 	return k

@@ -29,6 +29,7 @@ func PodDisruptionBudget() apiserver.Kind {
 		List:              &policyv1.PodDisruptionBudgetList{},
 		Prepare:           row.Pair(prepareBudget),
 		Validate:          row.Check(validateBudget),
+		MetadataLast:      true,
 		ValidateStatus:    row.Check(validateBudgetStatus),
 		Columns:           row.Columns("Name", "Min Available", "Max Unavailable", "Allowed Disruptions:integer", "Age"),
 		Row: row.Cells(func(o *policyv1.PodDisruptionBudget, now time.Time) []any {

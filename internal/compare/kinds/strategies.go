@@ -135,11 +135,11 @@ var statusStrategies = map[string]rest.RESTUpdateStrategy{
 
 type attributes func(runtime.Object) (labels.Set, fields.Set, error)
 
+// Those of ReplicaSets, volumes and their claims are not here: kube-apiserver's conversion of field labels, which knows
+// nothing of these kinds, refuses them first.
 var attributesOf = map[string]attributes{
 	"Pod": pod.GetAttrs, "Service": service.GetAttrs, "Namespace": namespace.GetAttrs, "Node": node.GetAttrs,
-	"Secret": secret.GetAttrs, "Event": event.GetAttrs, "ReplicaSet": replicaset.GetAttrs,
-	"PersistentVolume": persistentvolume.GetAttrs, "PersistentVolumeClaim": persistentvolumeclaim.GetAttrs,
-	"Job": job.GetAttrs, "ReplicationController": replicationcontroller.GetAttrs,
+	"Secret": secret.GetAttrs, "Event": event.GetAttrs, "Job": job.GetAttrs, "ReplicationController": replicationcontroller.GetAttrs,
 	"CertificateSigningRequest": certificates.GetAttrs, "ResourceSlice": resourceslice.GetAttrs,
 }
 

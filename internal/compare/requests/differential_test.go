@@ -12,6 +12,7 @@ import (
 	"sort"
 	"strings"
 	"testing"
+	"time"
 
 	"sigs.k8s.io/yaml"
 
@@ -225,6 +226,9 @@ func run(t *testing.T, k *kind, n int, real, ours *api, found findings) (sent in
 			r = g.create()
 		}
 		sent++
+		if k.GroupVersionKind.Kind == "PriorityClass" {
+			awaitDefaultClass(t, k, real)
+		}
 		want := real.send(t, r)
 		if want.code == 0 {
 			t.Logf("kube-apiserver panics at %s", &r)
@@ -235,6 +239,27 @@ func run(t *testing.T, k *kind, n int, real, ours *api, found findings) (sent in
 		}
 	}
 	return sent
+}
+
+// awaitDefaultClass waits until kube-apiserver knows whether there is a default class: it asks an informer, which trails.
+func awaitDefaultClass(t *testing.T, k *kind, real *api) {
+	probe := encoded(object{"metadata": object{"name": "probe"}, "value": 1, "globalDefault": true})
+	for deadline := time.Now().Add(patience); ; {
+		there := false
+		list, _ := real.send(t, request{method: "GET", path: k.path}).body["items"].([]any)
+		for _, item := range list {
+			class, _ := item.(object)
+			there = there || class["globalDefault"] == true
+		}
+		refused := real.send(t, request{method: "POST", path: k.path + "?dryRun=All", media: jsonType, body: probe}).code == http.StatusForbidden
+		if refused == there {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("kube-apiserver has a default class: %v; it refuses another: %v", there, refused)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // The same requests get the same answers.
