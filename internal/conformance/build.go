@@ -29,6 +29,8 @@ func build(dir string) error {
 		{"ginkgo", ".", []string{"build", "github.com/onsi/ginkgo/v2/ginkgo"}, nil},
 		{"pause", ".", []string{"build", "./pause"}, static},
 		{"agnhost", ".", []string{"build", "-ldflags=-s -w", kubernetes + "/test/images/agnhost"}, static},
+		{"sample-apiserver", "sampleapiserver", []string{"build", "-ldflags=-s -w", "k8s.io/sample-apiserver"}, static},
+		{"etcd", "../compare", []string{"build", "-ldflags=-s -w", "./cmd/etcd"}, static},
 		{"e2e.test", ".", []string{"test", "-c", "-ldflags", stamp, kubernetes + "/test/e2e"}, nil},
 	} {
 		fmt.Println("building", b.name)

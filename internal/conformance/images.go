@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -22,18 +23,19 @@ const registryHost = "registry.k8s.io"
 func serveImages(ctx context.Context, dir string) (string, error) {
 	images := map[string]v1.Image{}
 	for _, i := range []struct {
-		id      imageutils.ImageID
-		program string
-		cmd     []string
-		user    string
+		id   imageutils.ImageID
+		at   string // the program, which has the name of one that build makes
+		cmd  []string
+		user string
 	}{
-		{imageutils.Pause, "pause", nil, "65535:65535"},
-		{imageutils.Agnhost, "agnhost", []string{"pause"}, ""},
+		{imageutils.Pause, "/pause", nil, "65535:65535"},
+		{imageutils.Agnhost, "/agnhost", []string{"pause"}, ""},
+		{imageutils.APIServer, "/sample-apiserver", nil, ""},
+		{imageutils.Etcd, "/usr/local/bin/etcd", nil, ""},
 	} {
-		at := "/" + i.program
 		img, err := selfimage.New(selfimage.Config{
-			Files:      []selfimage.File{{Path: at, Host: filepath.Join(dir, i.program), Mode: 0o755}},
-			Entrypoint: []string{at}, Cmd: i.cmd, User: i.user,
+			Files:      []selfimage.File{{Path: i.at, Host: filepath.Join(dir, path.Base(i.at)), Mode: 0o755}},
+			Entrypoint: []string{i.at}, Cmd: i.cmd, User: i.user,
 		})
 		if err != nil {
 			return "", err

@@ -4,14 +4,15 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/onsi/ginkgo/v2/types"
 )
 
-// judge writes a line for each test that failed, and the counts. It tells whether all passed but those that are known to
-// fail, which must fail: once one passes, its mark is to be taken away. A test that was skipped, or that the suite does
-// not have, has not passed.
-func judge(w io.Writer, l *list, specs types.SpecReports) bool {
+// judge writes a line for each test that failed, and at the end the counts and how long the run took. It tells whether
+// all passed but those that are known to fail, which must fail: once one passes, its mark is to be taken away. A test
+// that was skipped, or that the suite does not have, has not passed.
+func judge(w io.Writer, l *list, specs types.SpecReports, took time.Duration) bool {
 	became := map[string]types.SpecReport{}
 	for _, s := range specs {
 		if s.LeafNodeType == types.NodeTypeIt {
@@ -40,7 +41,7 @@ func judge(w io.Writer, l *list, specs types.SpecReports) bool {
 			failed, ok = failed+1, false
 		}
 	}
-	fmt.Fprintf(w, "%d passed, %d failed, %d known to fail\n", passed, failed, known)
+	fmt.Fprintf(w, "%d passed, %d failed, %d known to fail; took %s\n", passed, failed, known, took.Round(time.Second))
 	return ok
 }
 

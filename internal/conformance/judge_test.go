@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestJudge: testdata/report.json is what ginkgo wrote about a run, cut down to one spec of each outcome.
@@ -19,26 +20,27 @@ func TestJudge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	const took = 2*time.Minute + 7100*time.Millisecond
 	for _, c := range []struct {
 		list, want string
 		ok         bool
 	}{
-		{"Secrets should patch a secret [Conformance]", "1 passed, 0 failed, 0 known to fail\n", true},
+		{"Secrets should patch a secret [Conformance]", "1 passed, 0 failed, 0 known to fail; took 2m7s\n", true},
 		{"Secrets should patch a secret [Conformance]\nKNOWN [DRA] CRUD Tests DeviceClass [Conformance]",
-			"KNOWN [DRA] CRUD Tests DeviceClass [Conformance] - failed: get resource API: not found\n1 passed, 0 failed, 1 known to fail\n", true},
+			"KNOWN [DRA] CRUD Tests DeviceClass [Conformance] - failed: get resource API: not found\n1 passed, 0 failed, 1 known to fail; took 2m7s\n", true},
 		{"[DRA] CRUD Tests DeviceClass [Conformance]",
-			"FAILED [DRA] CRUD Tests DeviceClass [Conformance] - failed: get resource API: not found\n0 passed, 1 failed, 0 known to fail\n", false},
+			"FAILED [DRA] CRUD Tests DeviceClass [Conformance] - failed: get resource API: not found\n0 passed, 1 failed, 0 known to fail; took 2m7s\n", false},
 		{"VolumeAttachment should run [Conformance]",
-			"FAILED VolumeAttachment should run [Conformance] - panicked: Test Panicked\n0 passed, 1 failed, 0 known to fail\n", false},
+			"FAILED VolumeAttachment should run [Conformance] - panicked: Test Panicked\n0 passed, 1 failed, 0 known to fail; took 2m7s\n", false},
 		{"KNOWN Secrets should patch a secret [Conformance]",
-			"PASSED Secrets should patch a secret [Conformance] - it is marked as known to fail: take the mark away\n1 passed, 0 failed, 0 known to fail\n", false},
+			"PASSED Secrets should patch a secret [Conformance] - it is marked as known to fail: take the mark away\n1 passed, 0 failed, 0 known to fail; took 2m7s\n", false},
 		{"Nodes should be two [Conformance]",
-			"FAILED Nodes should be two [Conformance] - skipped: Requires at least 2 nodes (not 1)\n0 passed, 1 failed, 0 known to fail\n", false},
+			"FAILED Nodes should be two [Conformance] - skipped: Requires at least 2 nodes (not 1)\n0 passed, 1 failed, 0 known to fail; took 2m7s\n", false},
 		{"Nobody knows this test",
-			"FAILED Nobody knows this test - the suite has no such test\n0 passed, 1 failed, 0 known to fail\n", false},
+			"FAILED Nobody knows this test - the suite has no such test\n0 passed, 1 failed, 0 known to fail; took 2m7s\n", false},
 	} {
 		var out bytes.Buffer
-		if ok := judge(&out, parseList(c.list), specs); ok != c.ok || out.String() != c.want {
+		if ok := judge(&out, parseList(c.list), specs, took); ok != c.ok || out.String() != c.want {
 			t.Errorf("%s: %v\n%swant %v\n%s", c.list, ok, out.String(), c.ok, c.want)
 		}
 	}
@@ -52,7 +54,7 @@ func TestJudgeSetup(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	ok := judge(&out, parseList("a test"), specs)
+	ok := judge(&out, parseList("a test"), specs, time.Minute)
 	if ok || !strings.HasPrefix(out.String(), "FAILED SynchronizedBeforeSuite - failed: no cluster\nFAILED a test - ") {
 		t.Errorf("%v\n%s", ok, out.String())
 	}

@@ -2,7 +2,7 @@
 // suite's test binary, kubectl and the images that the tests pull from their Go modules, starts a cluster of one node in
 // a network namespace of its own, runs the lists of tests by ginkgo, and tells what failed.
 //
-//	go run . -lists api,scheduling
+//	go run . -lists api,extensions,scheduling
 package main
 
 import (
@@ -45,7 +45,7 @@ func main() {
 func parse(args []string) (*options, error) {
 	o := &options{}
 	fs := flag.NewFlagSet("conformance", flag.ContinueOnError)
-	lists := fs.String("lists", "api,scheduling", "lists of tests to run, of "+strings.Join(listNames(), ", "))
+	lists := fs.String("lists", "api,extensions,scheduling", "lists of tests to run, of "+strings.Join(listNames(), ", "))
 	fs.StringVar(&o.dir, "dir", filepath.Join(repository, "bin", "conformance"), "where the programs that are built stay, and the logs of the last run")
 	fs.StringVar(&o.focus, "focus", "", "regular expression: of the lists, run only the tests that match")
 	fs.BoolVar(&o.build, "build", true, "build the programs first; with -build=false those of the last time run")
@@ -117,9 +117,11 @@ func runList(ctx context.Context, o *options, name, mirror string) (bool, error)
 		return false, err
 	}
 	fmt.Printf("%s: %d tests; logs in %s\n", name, len(l.tests), results)
+	begun := time.Now()
 	specs, err := ginkgo(ctx, o, c, l, results)
+	took := time.Since(begun)
 	if err := errors.Join(err, c.stop()); err != nil {
 		return false, err
 	}
-	return judge(os.Stdout, l, specs), nil
+	return judge(os.Stdout, l, specs, took), nil
 }
