@@ -148,7 +148,7 @@ func (m *round) fail(p *policy[*mutator], b *binding, err error, reason metav1.S
 func (m *round) invocations(active []*policy[*mutator]) []invocation {
 	var out []invocation
 	for _, p := range active {
-		ok, as, err := p.match.matches(m.q)
+		ok, as, err := p.matcher.Match(m.q.Request)
 		if err == nil && ok {
 			err = m.q.unknownParams(p.params)
 		}

@@ -1,18 +1,14 @@
 package policy
 
 import (
-	"fmt"
-	"strings"
-	"time"
-
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/apiserver/internal/registration"
 )
 
 // Types of this package's kinds, by short names.
@@ -29,54 +25,35 @@ func Kinds() []apiserver.Kind {
 	return []apiserver.Kind{
 		kind("MutatingAdmissionPolicy", "mutatingadmissionpolicies", &mutatingPolicy{}, &admissionregistrationv1.MutatingAdmissionPolicyList{},
 			columns("Mutations", "integer", "ParamKind"), validateMutatingPolicy, func(p *mutatingPolicy) []any {
-				return []any{p.Name, int64(len(p.Spec.Mutations)), paramKindCell(p.Spec.ParamKind)}
+				return []any{int64(len(p.Spec.Mutations)), paramKindCell(p.Spec.ParamKind)}
 			}),
 		kind("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings", &mutatingBinding{}, &admissionregistrationv1.MutatingAdmissionPolicyBindingList{},
 			columns("PolicyName", "string", "ParamRef"), validateMutatingBinding, func(b *mutatingBinding) []any {
-				return []any{b.Name, b.Spec.PolicyName, paramRefCell(b.Spec.ParamRef)}
+				return []any{b.Spec.PolicyName, paramRefCell(b.Spec.ParamRef)}
 			}),
 		withStatus(kind("ValidatingAdmissionPolicy", "validatingadmissionpolicies", &validatingPolicy{}, &admissionregistrationv1.ValidatingAdmissionPolicyList{},
 			columns("Validations", "integer", "ParamKind"), validateValidatingPolicy, func(p *validatingPolicy) []any {
-				return []any{p.Name, int64(len(p.Spec.Validations)), paramKindCell(p.Spec.ParamKind)}
+				return []any{int64(len(p.Spec.Validations)), paramKindCell(p.Spec.ParamKind)}
 			})),
 		kind("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", &validatingBinding{}, &admissionregistrationv1.ValidatingAdmissionPolicyBindingList{},
 			columns("PolicyName", "string", "ParamRef"), validateValidatingBinding, func(b *validatingBinding) []any {
-				return []any{b.Name, b.Spec.PolicyName, paramRefCell(b.Spec.ParamRef)}
+				return []any{b.Spec.PolicyName, paramRefCell(b.Spec.ParamRef)}
 			}),
 	}
 }
 
-// kind returns the row of a kind with its validation and the first cells of its table; age is the last.
+// kind returns the row of a kind with its validation and the cells of its table between name and age.
 func kind[T client.Object](name, resource string, sample T, list runtime.Object, cols []metav1.TableColumnDefinition,
 	validate func(obj, old T) field.ErrorList, cells func(T) []any) apiserver.Kind {
-	return apiserver.Kind{
-		GroupVersionKind: admissionregistrationv1.SchemeGroupVersion.WithKind(name),
-		Resource:         resource, Singular: strings.ToLower(name), Categories: []string{"api-extensions"},
-		Object: sample, List: list, Generation: true, ConditionalUpdate: true,
-		Default: setDefaults,
+	return registration.Kind{
+		Name: name, Resource: resource, Object: sample, List: list, Default: setDefaults,
 		Validate: func(obj, old client.Object) field.ErrorList {
 			before, _ := old.(T)
-			errs := validate(obj.(T), before)
-			if old == nil {
-				errs = append(errs, reservedName(obj.GetName())...)
-			}
-			return errs
-		},
-		Warnings: func(obj, old client.Object) []string {
-			if old == nil || !strings.HasSuffix(obj.GetName(), reservedSuffix) {
-				return nil
-			}
-			return []string{"metadata.name: " + reservedText}
+			return validate(obj.(T), before)
 		},
 		Columns: cols,
-		Row: func(obj client.Object, now time.Time) []any {
-			age := "<unknown>"
-			if t := obj.GetCreationTimestamp(); !t.IsZero() {
-				age = duration.HumanDuration(now.Sub(t.Time))
-			}
-			return append(cells(obj.(T)), age)
-		},
-	}
+		Cells:   func(obj client.Object) []any { return cells(obj.(T)) },
+	}.Row()
 }
 
 func withStatus(k apiserver.Kind) apiserver.Kind {
@@ -87,24 +64,10 @@ func withStatus(k apiserver.Kind) apiserver.Kind {
 	return k
 }
 
-// reservedSuffix ends the names of policies that a server reads from files, which this one does not do.
-const reservedSuffix = ".static.k8s.io"
-
-var reservedText = fmt.Sprintf("names ending with %q are reserved for static manifest-based configurations and cannot be managed via the API", reservedSuffix)
-
-func reservedName(name string) field.ErrorList {
-	if !strings.HasSuffix(name, reservedSuffix) {
-		return nil
-	}
-	return field.ErrorList{field.Invalid(field.NewPath("metadata", "name"), name, reservedText)}
-}
-
 func columns(second, secondType, third string) []metav1.TableColumnDefinition {
 	return []metav1.TableColumnDefinition{
-		{Name: "Name", Type: "string", Format: "name", Description: "Name of the object, unique among those of its kind."},
 		{Name: second, Type: secondType, Description: second + " of the object."},
 		{Name: third, Type: "string", Description: third + " of the object."},
-		{Name: "Age", Type: "string", Description: "Time since the object was created."},
 	}
 }
 
@@ -135,10 +98,10 @@ func paramRefCell(r *admissionregistrationv1.ParamRef) string {
 func setDefaults(obj client.Object) {
 	switch o := obj.(type) {
 	case *validatingPolicy:
-		fill(&o.Spec.FailurePolicy, admissionregistrationv1.Fail)
+		registration.Fill(&o.Spec.FailurePolicy, admissionregistrationv1.Fail)
 		defaultMatch(o.Spec.MatchConstraints)
 	case *mutatingPolicy:
-		fill(&o.Spec.FailurePolicy, admissionregistrationv1.Fail)
+		registration.Fill(&o.Spec.FailurePolicy, admissionregistrationv1.Fail)
 		defaultMatch(o.Spec.MatchConstraints)
 	case *validatingBinding:
 		defaultMatch(o.Spec.MatchResources)
@@ -147,22 +110,16 @@ func setDefaults(obj client.Object) {
 	}
 }
 
-func fill[T any](p **T, v T) {
-	if *p == nil {
-		*p = &v
-	}
-}
-
 func defaultMatch(m *admissionregistrationv1.MatchResources) {
 	if m == nil {
 		return
 	}
-	fill(&m.MatchPolicy, admissionregistrationv1.Equivalent)
-	fill(&m.NamespaceSelector, metav1.LabelSelector{})
-	fill(&m.ObjectSelector, metav1.LabelSelector{})
+	registration.Fill(&m.MatchPolicy, admissionregistrationv1.Equivalent)
+	registration.Fill(&m.NamespaceSelector, metav1.LabelSelector{})
+	registration.Fill(&m.ObjectSelector, metav1.LabelSelector{})
 	for _, rules := range [][]admissionregistrationv1.NamedRuleWithOperations{m.ResourceRules, m.ExcludeResourceRules} {
 		for i := range rules {
-			fill(&rules[i].Scope, admissionregistrationv1.AllScopes)
+			registration.Fill(&rules[i].Scope, admissionregistrationv1.AllScopes)
 		}
 	}
 }

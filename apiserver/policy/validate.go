@@ -15,6 +15,7 @@ import (
 	apiservercel "k8s.io/apiserver/pkg/cel"
 
 	"github.com/inboard/inboard/apiserver/cel"
+	"github.com/inboard/inboard/apiserver/internal/registration"
 )
 
 const (
@@ -23,7 +24,7 @@ const (
 	maxAnnotationExpression = 5 << 10
 )
 
-var reasons = []string{string(metav1.StatusReasonForbidden), string(metav1.StatusReasonInvalid), string(metav1.StatusReasonRequestEntityTooLarge)}
+var reasons = []metav1.StatusReason{metav1.StatusReasonForbidden, metav1.StatusReasonInvalid, metav1.StatusReasonRequestEntityTooLarge}
 
 var specPath = field.NewPath("spec")
 
@@ -144,10 +145,7 @@ func (c *expressions) validation(v *admissionregistrationv1.Validation, path *fi
 	case strings.ContainsAny(trimmed, "\n\r"):
 		errs = append(errs, field.Invalid(path.Child("message"), v.Message, "must not contain line breaks"))
 	}
-	if v.Reason != nil {
-		errs = append(errs, oneOf(path.Child("reason"), *v.Reason, reasons)...)
-	}
-	return errs
+	return append(errs, registration.OneOf(path.Child("reason"), v.Reason, reasons...)...)
 }
 
 func (c *expressions) annotations(p *validatingPolicy) field.ErrorList {

@@ -11,11 +11,8 @@ import (
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/util/jsonpath"
-)
 
-var (
-	actions         = []string{string(admissionregistrationv1.Audit), string(admissionregistrationv1.Deny), string(admissionregistrationv1.Warn)}
-	notFoundActions = []string{string(admissionregistrationv1.DenyAction), string(admissionregistrationv1.AllowAction)}
+	"github.com/inboard/inboard/apiserver/internal/registration"
 )
 
 func validateValidatingBinding(b, _ *validatingBinding) field.ErrorList {
@@ -82,13 +79,13 @@ func validateParamRef(r *admissionregistrationv1.ParamRef, path *field.Path) fie
 	if r.ParameterNotFoundAction == nil || *r.ParameterNotFoundAction == "" {
 		return append(errs, field.Required(at, ""))
 	}
-	return append(errs, oneOf(at, *r.ParameterNotFoundAction, notFoundActions)...)
+	return append(errs, registration.OneOf(at, r.ParameterNotFoundAction, admissionregistrationv1.DenyAction, admissionregistrationv1.AllowAction)...)
 }
 
 func validateActions(list []admissionregistrationv1.ValidationAction, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for i, a := range list {
-		errs = append(errs, oneOf(path.Index(i), a, actions)...)
+		errs = append(errs, registration.OneOf(path.Index(i), &a, admissionregistrationv1.Audit, admissionregistrationv1.Deny, admissionregistrationv1.Warn)...)
 		if slices.Contains(list[:i], a) {
 			errs = append(errs, field.Duplicate(path.Index(i), a))
 		}

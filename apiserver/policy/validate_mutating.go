@@ -10,11 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/inboard/inboard/apiserver/cel"
-)
-
-var (
-	reinvocationPolicies = []string{string(admissionregistrationv1.IfNeededReinvocationPolicy), string(admissionregistrationv1.NeverReinvocationPolicy)}
-	patchTypes           = []string{string(admissionregistrationv1.PatchTypeApplyConfiguration), string(admissionregistrationv1.PatchTypeJSONPatch)}
+	"github.com/inboard/inboard/apiserver/internal/registration"
 )
 
 func validateMutatingPolicy(p, old *mutatingPolicy) field.ErrorList {
@@ -44,7 +40,8 @@ func validateMutatingPolicy(p, old *mutatingPolicy) field.ErrorList {
 	if spec.ReinvocationPolicy == "" {
 		return append(errs, field.Required(specPath.Child("reinvocationPolicy"), ""))
 	}
-	return append(errs, oneOf(specPath.Child("reinvocationPolicy"), spec.ReinvocationPolicy, reinvocationPolicies)...)
+	return append(errs, registration.OneOf(specPath.Child("reinvocationPolicy"), &spec.ReinvocationPolicy,
+		admissionregistrationv1.IfNeededReinvocationPolicy, admissionregistrationv1.NeverReinvocationPolicy)...)
 }
 
 // validateMutable checks that rules are about operations that have an object to change.
@@ -55,7 +52,8 @@ func validateMutable(m *admissionregistrationv1.MatchResources, path *field.Path
 	var errs field.ErrorList
 	for _, r := range m.ResourceRules {
 		for _, o := range r.Operations {
-			errs = append(errs, oneOf(path.Child("resourceRules", "operations"), o, mutateOperations)...)
+			errs = append(errs, registration.OneOf(path.Child("resourceRules", "operations"), &o, admissionregistrationv1.OperationAll,
+				admissionregistrationv1.Connect, admissionregistrationv1.Create, admissionregistrationv1.Update)...)
 		}
 	}
 	return errs
@@ -99,7 +97,7 @@ func (c *expressions) mutation(m *admissionregistrationv1.Mutation, path *field.
 			errs = append(errs, field.Invalid(patch, "{jsonPatch}", "must not be specified when patchType is ApplyConfiguration"))
 		}
 	default:
-		errs = oneOf(path.Child("patchType"), m.PatchType, patchTypes)
+		errs = registration.OneOf(path.Child("patchType"), &m.PatchType, admissionregistrationv1.PatchTypeApplyConfiguration, admissionregistrationv1.PatchTypeJSONPatch)
 	}
 	return errs
 }

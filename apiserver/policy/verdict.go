@@ -24,7 +24,7 @@ type verdict struct {
 
 // ask evaluates a policy for those of its bindings that are about the request. An error ends the request.
 func (v *verdict) ask(ctx context.Context, p *policy[*validator]) error {
-	ok, as, err := p.match.matches(v.q)
+	ok, as, err := p.matcher.Match(v.q.Request)
 	if err == nil && ok {
 		err = v.q.unknownParams(p.params)
 	}

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/apiserver/internal/registration"
 )
 
 // Sources of the view, in the order of Kinds.
@@ -21,21 +22,6 @@ const (
 	validatingBindings
 )
 
-// rules are what a policy or a binding is about.
-type rules struct {
-	*admissionregistrationv1.MatchResources
-	namespaces, objects func() (labels.Selector, error)
-}
-
-func newRules(m *admissionregistrationv1.MatchResources) rules {
-	r := rules{MatchResources: m}
-	if m != nil {
-		r.namespaces = sync.OnceValues(func() (labels.Selector, error) { return metav1.LabelSelectorAsSelector(m.NamespaceSelector) })
-		r.objects = sync.OnceValues(func() (labels.Selector, error) { return metav1.LabelSelectorAsSelector(m.ObjectSelector) })
-	}
-	return r
-}
-
 // policy is a policy of either kind, with E of what its expressions were compiled to when they were first needed.
 type policy[E any] struct {
 	name       string
@@ -43,7 +29,7 @@ type policy[E any] struct {
 	generation int64
 	params     *admissionregistrationv1.ParamKind
 	ignore     bool
-	match      rules
+	matcher    *registration.Matcher
 	evaluator  func() E
 	// bindings are those that name the policy, in the order of their names.
 	bindings []*binding
@@ -52,7 +38,7 @@ type policy[E any] struct {
 type binding struct {
 	name, policy string
 	params       *admissionregistrationv1.ParamRef
-	match        rules
+	matcher      *registration.Matcher
 	actions      []admissionregistrationv1.ValidationAction
 	// selector is that of params.
 	selector func() (labels.Selector, error)
@@ -79,7 +65,7 @@ func (v *view) Put(source int, obj client.Object) {
 	switch o := obj.(type) {
 	case *mutatingPolicy:
 		v.mutating.putPolicy(&policy[*mutator]{
-			name: o.Name, params: o.Spec.ParamKind, ignore: ignores(o.Spec.FailurePolicy), match: newRules(o.Spec.MatchConstraints),
+			name: o.Name, params: o.Spec.ParamKind, ignore: ignores(o.Spec.FailurePolicy), matcher: registration.NewMatcher(o.Spec.MatchConstraints),
 			evaluator: sync.OnceValue(func() *mutator { return newMutator(o) }),
 		})
 	case *mutatingBinding:
@@ -90,7 +76,7 @@ func (v *view) Put(source int, obj client.Object) {
 		}
 		v.validating.putPolicy(&policy[*validator]{
 			name: o.Name, uid: o.UID, generation: o.Generation,
-			params: o.Spec.ParamKind, ignore: ignores(o.Spec.FailurePolicy), match: newRules(o.Spec.MatchConstraints),
+			params: o.Spec.ParamKind, ignore: ignores(o.Spec.FailurePolicy), matcher: registration.NewMatcher(o.Spec.MatchConstraints),
 			evaluator: sync.OnceValue(func() *validator { return newValidator(o) }),
 		})
 	case *validatingBinding:
@@ -118,7 +104,10 @@ func ignores(p *admissionregistrationv1.FailurePolicyType) bool {
 }
 
 func newBinding(name, policy string, params *admissionregistrationv1.ParamRef, match *admissionregistrationv1.MatchResources) *binding {
-	b := &binding{name: name, policy: policy, params: params, match: newRules(match)}
+	b := &binding{name: name, policy: policy, params: params}
+	if match != nil {
+		b.matcher = registration.NewMatcher(match)
+	}
 	if params != nil {
 		b.selector = sync.OnceValues(func() (labels.Selector, error) { return metav1.LabelSelectorAsSelector(params.Selector) })
 	}

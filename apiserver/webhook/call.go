@@ -48,13 +48,13 @@ func errTimeout() error {
 
 // call asks a webhook. An error that is a *callError tells that it could not be asked; what it refuses is an answer.
 // Object and old are in the webhook's version.
-func (i *invocation) call(ctx context.Context, r *apiserver.AdmissionRequest, mutates bool, object, old runtime.Object) (a *answer, err error) {
+func (i *invocation) call(ctx context.Context, mutates bool, object, old runtime.Object) (a *answer, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			a, err = nil, &callError{i.Name, fmt.Errorf("panicked: %v", p)}
 		}
 	}()
-	if r.DryRun {
+	if i.r.DryRun {
 		if i.SideEffects == nil {
 			//lint:ignore ST1005 Kubernetes' words
 			return nil, &callError{i.Name, errors.New("Webhook SideEffects is nil")}
@@ -63,8 +63,8 @@ func (i *invocation) call(ctx context.Context, r *apiserver.AdmissionRequest, mu
 			return nil, apierrors.NewBadRequest(fmt.Sprintf("admission webhook %q does not support dry run", i.Name))
 		}
 	}
-	req := i.request(r, object, old)
-	req.UID = uuid.NewUUID()
+	req := i.r.Review(i.as)
+	req.UID, req.Object.Object, req.OldObject.Object = uuid.NewUUID(), object, old
 	send, receive, err := i.review(req)
 	if err != nil {
 		return nil, &callError{i.Name, fmt.Errorf("could not create admission objects: %w", err)}

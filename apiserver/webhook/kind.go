@@ -1,16 +1,14 @@
 package webhook
 
 import (
-	"time"
-
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/apiserver/internal/registration"
 )
 
 // Kinds returns the rows of the configurations of webhooks, admissionregistration.k8s.io/v1. The slice is the caller's
@@ -21,88 +19,62 @@ func Kinds() []apiserver.Kind {
 
 // MutatingWebhookConfiguration returns the row of MutatingWebhookConfiguration.
 func MutatingWebhookConfiguration() apiserver.Kind {
-	k := newKind("MutatingWebhookConfiguration", "mutatingwebhookconfigurations", "mutatingwebhookconfiguration",
-		&admissionregistrationv1.MutatingWebhookConfiguration{}, &admissionregistrationv1.MutatingWebhookConfigurationList{})
-	k.Default = func(obj client.Object) {
-		c := obj.(*admissionregistrationv1.MutatingWebhookConfiguration)
-		for i := range c.Webhooks {
-			defaultMutating(&c.Webhooks[i])
-		}
-	}
-	return k
+	return row("MutatingWebhookConfiguration", "mutatingwebhookconfigurations",
+		&admissionregistrationv1.MutatingWebhookConfiguration{}, &admissionregistrationv1.MutatingWebhookConfigurationList{},
+		func(obj client.Object) {
+			c := obj.(*admissionregistrationv1.MutatingWebhookConfiguration)
+			for i := range c.Webhooks {
+				defaultMutating(&c.Webhooks[i])
+			}
+		})
 }
 
 // ValidatingWebhookConfiguration returns the row of ValidatingWebhookConfiguration.
 func ValidatingWebhookConfiguration() apiserver.Kind {
-	k := newKind("ValidatingWebhookConfiguration", "validatingwebhookconfigurations", "validatingwebhookconfiguration",
-		&admissionregistrationv1.ValidatingWebhookConfiguration{}, &admissionregistrationv1.ValidatingWebhookConfigurationList{})
-	k.Default = func(obj client.Object) {
-		c := obj.(*admissionregistrationv1.ValidatingWebhookConfiguration)
-		for i := range c.Webhooks {
-			defaultValidating(&c.Webhooks[i])
-		}
-	}
-	return k
+	return row("ValidatingWebhookConfiguration", "validatingwebhookconfigurations",
+		&admissionregistrationv1.ValidatingWebhookConfiguration{}, &admissionregistrationv1.ValidatingWebhookConfigurationList{},
+		func(obj client.Object) {
+			c := obj.(*admissionregistrationv1.ValidatingWebhookConfiguration)
+			for i := range c.Webhooks {
+				defaultValidating(&c.Webhooks[i])
+			}
+		})
 }
 
-func newKind(kind, resource, singular string, obj client.Object, list runtime.Object) apiserver.Kind {
-	return apiserver.Kind{
-		GroupVersionKind:  admissionregistrationv1.SchemeGroupVersion.WithKind(kind),
-		Resource:          resource,
-		Singular:          singular,
-		Categories:        []string{"api-extensions"},
-		Object:            obj,
-		List:              list,
-		Generation:        true,
-		ConditionalUpdate: true,
-		Validate:          validateConfiguration,
-		Warnings:          warnings,
-		Columns: []metav1.TableColumnDefinition{
-			{Name: "Name", Type: "string", Format: "name", Description: "Name of the object, unique among those of its kind in its namespace."},
-			{Name: "Webhooks", Type: "integer", Description: "Number of webhooks in the configuration."},
-			{Name: "Age", Type: "string", Description: "Time since the object was created."},
-		},
-		Row: func(obj client.Object, now time.Time) []any {
-			age := "<unknown>"
-			if t := obj.GetCreationTimestamp(); !t.IsZero() {
-				age = duration.HumanDuration(now.Sub(t.Time))
-			}
-			return []any{obj.GetName(), int64(len(webhooksOf(obj))), age}
-		},
-	}
+func row(name, resource string, obj client.Object, list runtime.Object, defaults func(client.Object)) apiserver.Kind {
+	return registration.Kind{
+		Name: name, Resource: resource, Object: obj, List: list,
+		Default: defaults, Validate: validateConfiguration, Warnings: warnings,
+		Columns: []metav1.TableColumnDefinition{{Name: "Webhooks", Type: "integer", Description: "Number of webhooks in the configuration."}},
+		Cells:   func(obj client.Object) []any { return []any{int64(len(webhooksOf(obj)))} },
+	}.Row()
 }
 
 func defaultMutating(w *admissionregistrationv1.MutatingWebhook) {
-	fill(&w.FailurePolicy, admissionregistrationv1.Fail)
-	fill(&w.MatchPolicy, admissionregistrationv1.Equivalent)
-	fill(&w.NamespaceSelector, metav1.LabelSelector{})
-	fill(&w.ObjectSelector, metav1.LabelSelector{})
-	fill(&w.TimeoutSeconds, 10)
-	fill(&w.ReinvocationPolicy, admissionregistrationv1.NeverReinvocationPolicy)
+	registration.Fill(&w.FailurePolicy, admissionregistrationv1.Fail)
+	registration.Fill(&w.MatchPolicy, admissionregistrationv1.Equivalent)
+	registration.Fill(&w.NamespaceSelector, metav1.LabelSelector{})
+	registration.Fill(&w.ObjectSelector, metav1.LabelSelector{})
+	registration.Fill(&w.TimeoutSeconds, 10)
+	registration.Fill(&w.ReinvocationPolicy, admissionregistrationv1.NeverReinvocationPolicy)
 	defaultParts(&w.ClientConfig, w.Rules)
 }
 
 func defaultValidating(w *admissionregistrationv1.ValidatingWebhook) {
-	fill(&w.FailurePolicy, admissionregistrationv1.Fail)
-	fill(&w.MatchPolicy, admissionregistrationv1.Equivalent)
-	fill(&w.NamespaceSelector, metav1.LabelSelector{})
-	fill(&w.ObjectSelector, metav1.LabelSelector{})
-	fill(&w.TimeoutSeconds, 10)
+	registration.Fill(&w.FailurePolicy, admissionregistrationv1.Fail)
+	registration.Fill(&w.MatchPolicy, admissionregistrationv1.Equivalent)
+	registration.Fill(&w.NamespaceSelector, metav1.LabelSelector{})
+	registration.Fill(&w.ObjectSelector, metav1.LabelSelector{})
+	registration.Fill(&w.TimeoutSeconds, 10)
 	defaultParts(&w.ClientConfig, w.Rules)
 }
 
 func defaultParts(c *admissionregistrationv1.WebhookClientConfig, rules []admissionregistrationv1.RuleWithOperations) {
 	if c.Service != nil {
-		fill(&c.Service.Port, 443)
+		registration.Fill(&c.Service.Port, 443)
 	}
 	for i := range rules {
-		fill(&rules[i].Scope, admissionregistrationv1.AllScopes)
-	}
-}
-
-func fill[T any](p **T, v T) {
-	if *p == nil {
-		*p = &v
+		registration.Fill(&rules[i].Scope, admissionregistrationv1.AllScopes)
 	}
 }
 
@@ -148,9 +120,6 @@ func validateConfiguration(obj, old client.Object) field.ErrorList {
 			}
 			names[w.Name] = true
 		}
-	}
-	if old == nil {
-		errs.staticName(obj.GetName())
 	}
 	return field.ErrorList(errs)
 }

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/inboard/inboard/apiserver"
+	"github.com/inboard/inboard/apiserver/internal/registration"
 )
 
 // roundsKey is where a request keeps its rounds.
@@ -63,7 +64,7 @@ func (w *Webhooks) mutate(ctx context.Context, r *apiserver.AdmissionRequest) er
 
 // mutateBy asks one webhook if it is to be asked.
 func (w *Webhooks) mutateBy(ctx context.Context, r *apiserver.AdmissionRequest, h *hook, state *rounds) error {
-	i, err := h.matches(ctx, r)
+	i, err := h.matches(ctx, registration.NewRequest(r))
 	if err != nil || i == nil {
 		return err
 	}
@@ -71,7 +72,7 @@ func (w *Webhooks) mutateBy(ctx context.Context, r *apiserver.AdmissionRequest, 
 	if r.Reinvoked() && !state.again[h.id] {
 		return nil
 	}
-	changed, err := i.mutate(ctx, r)
+	changed, err := i.mutate(ctx)
 	if changed {
 		state.changed()
 		r.Reinvoke()
@@ -94,17 +95,17 @@ func (w *Webhooks) mutateBy(ctx context.Context, r *apiserver.AdmissionRequest, 
 }
 
 // mutate asks the webhook and applies its patch. It tells whether that changed the object.
-func (i *invocation) mutate(ctx context.Context, r *apiserver.AdmissionRequest) (bool, error) {
-	object, old, err := i.objectsOf(r)
+func (i *invocation) mutate(ctx context.Context) (bool, error) {
+	object, old, err := i.r.Objects(i.as)
 	if err != nil {
 		return false, apierrors.NewInternalError(err)
 	}
-	a, err := i.call(ctx, r, true, object, old)
+	a, err := i.call(ctx, true, object, old)
 	if err != nil {
 		return false, err
 	}
 	for _, text := range a.warnings {
-		r.Warn(text)
+		i.r.Warn(text)
 	}
 	switch {
 	case !a.allowed:
@@ -112,11 +113,11 @@ func (i *invocation) mutate(ctx context.Context, r *apiserver.AdmissionRequest) 
 	case len(a.patch) == 0:
 		return false, nil
 	}
-	return i.patch(r, object, a)
+	return i.patch(object, a)
 }
 
 // patch applies a webhook's patch to the object, which is in the webhook's version.
-func (i *invocation) patch(r *apiserver.AdmissionRequest, object runtime.Object, a *answer) (bool, error) {
+func (i *invocation) patch(object runtime.Object, a *answer) (bool, error) {
 	patch, err := apiserver.NewJSONPatch(a.patch)
 	if err != nil {
 		return false, &callError{i.Name, fmt.Errorf("received undecodable patch in webhook response: %w", err)}
@@ -133,12 +134,12 @@ func (i *invocation) patch(r *apiserver.AdmissionRequest, object runtime.Object,
 	if err != nil {
 		return false, apierrors.NewInternalError(err)
 	}
-	obj, err := r.Decode(after, i.as.Kind)
+	obj, err := i.r.Decode(after, i.as.Kind)
 	if err != nil {
 		return false, apierrors.NewInternalError(err)
 	}
 	changed := !apiequality.Semantic.DeepEqual(object, obj)
-	if err := r.Replace(obj); err != nil {
+	if err := i.r.Replace(obj); err != nil {
 		return changed, apierrors.NewInternalError(err)
 	}
 	return changed, nil

@@ -7,43 +7,11 @@ import (
 
 	admissionv1 "k8s.io/api/admission/v1"
 	admissionv1beta1 "k8s.io/api/admission/v1beta1"
-	authenticationv1 "k8s.io/api/authentication/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/inboard/inboard/apiserver"
 )
-
-// request returns what a webhook is asked; without an uid, for match conditions, it has no object either.
-func (i *invocation) request(r *apiserver.AdmissionRequest, object, old runtime.Object) *admissionv1.AdmissionRequest {
-	asked := r.Version()
-	user := authenticationv1.UserInfo{
-		Username: r.User.User, UID: r.User.UID, Groups: r.User.Groups, Extra: make(map[string]authenticationv1.ExtraValue, len(r.User.Extra)),
-	}
-	for k, v := range r.User.Extra {
-		user.Extra[k] = v
-	}
-	return &admissionv1.AdmissionRequest{
-		Kind: metav1.GroupVersionKind(i.as.Kind), Resource: metav1.GroupVersionResource(i.as.Resource), SubResource: r.Ref.Subresource,
-		RequestKind:        (*metav1.GroupVersionKind)(&asked.Kind),
-		RequestResource:    (*metav1.GroupVersionResource)(&asked.Resource),
-		RequestSubResource: r.Ref.Subresource,
-		Name:               nameOf(r), Namespace: namespaceOf(r),
-		Operation: admissionv1.Operation(r.Operation), UserInfo: user, DryRun: &r.DryRun,
-		Object: runtime.RawExtension{Object: object}, OldObject: runtime.RawExtension{Object: old},
-		Options: runtime.RawExtension{Object: r.Options()},
-	}
-}
-
-// nameOf returns the name of the object, which a creation has in the object.
-func nameOf(r *apiserver.AdmissionRequest) string {
-	if r.Ref.Name == "" && r.Object != nil {
-		return r.Object.GetName()
-	}
-	return r.Ref.Name
-}
 
 // review returns the review to send, and an empty one for the answer, in the first version of the webhook's that is known.
 func (i *invocation) review(req *admissionv1.AdmissionRequest) (send, receive runtime.Object, err error) {

@@ -14,12 +14,15 @@ import (
 
 	"github.com/inboard/inboard/apiserver/cel"
 	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/apiserver/internal/registration"
 )
 
 // errorList gathers what is wrong with a configuration.
 type errorList field.ErrorList
 
-func (l *errorList) add(errs ...*field.Error) { *l = append(*l, errs...) }
+func (l *errorList) add(err *field.Error) { *l = append(*l, err) }
+
+func (l *errorList) all(errs field.ErrorList) { *l = append(*l, errs...) }
 
 // strictness is what a configuration is held to. What its former state breaks already is no reason to refuse it.
 type strictness struct {
@@ -64,33 +67,13 @@ func hasKnownVersion(versions []string) bool {
 	return slices.ContainsFunc(versions, func(v string) bool { return slices.Contains(knownVersions, v) })
 }
 
-// staticSuffix ends names that Kubernetes keeps for configurations in files.
-const staticSuffix = ".static.k8s.io"
-
-func staticText() string {
-	return fmt.Sprintf("names ending with %q are reserved for static manifest-based configurations and cannot be managed via the API", staticSuffix)
-}
-
-func (l *errorList) staticName(name string) {
-	if strings.HasSuffix(name, staticSuffix) {
-		l.add(field.Invalid(field.NewPath("metadata", "name"), name, staticText()))
-	}
-}
-
-// oneOf asks for one of some values, which are sorted, where there is one.
-func oneOf[T ~string](l *errorList, path *field.Path, v *T, values ...T) {
-	if v != nil && !slices.Contains(values, *v) {
-		l.add(field.NotSupported(path, *v, values))
-	}
-}
-
 func (l *errorList) webhook(w configured, s strictness, path *field.Path) {
-	*l = append(*l, validation.IsFullyQualifiedName(path.Child("name"), w.Name)...)
+	l.all(validation.IsFullyQualifiedName(path.Child("name"), w.Name))
 	for i := range w.Rules {
-		l.rule(&w.Rules[i], path.Child("rules").Index(i))
+		l.all(registration.ValidateRule(&w.Rules[i], path.Child("rules").Index(i)))
 	}
-	oneOf(l, path.Child("failurePolicy"), w.FailurePolicy, admissionregistrationv1.Fail, admissionregistrationv1.Ignore)
-	oneOf(l, path.Child("matchPolicy"), w.MatchPolicy, admissionregistrationv1.Equivalent, admissionregistrationv1.Exact)
+	l.all(registration.OneOf(path.Child("failurePolicy"), w.FailurePolicy, admissionregistrationv1.Fail, admissionregistrationv1.Ignore))
+	l.all(registration.OneOf(path.Child("matchPolicy"), w.MatchPolicy, admissionregistrationv1.Equivalent, admissionregistrationv1.Exact))
 	effects := allSideEffects
 	if s.noSideEffects {
 		effects = noSideEffects
@@ -102,18 +85,18 @@ func (l *errorList) webhook(w configured, s strictness, path *field.Path) {
 		}
 		l.add(field.Required(path.Child("sideEffects"), "must specify one of "+strings.Join(texts, ", ")))
 	}
-	oneOf(l, path.Child("sideEffects"), w.SideEffects, effects...)
+	l.all(registration.OneOf(path.Child("sideEffects"), w.SideEffects, effects...))
 	if t := w.TimeoutSeconds; t != nil && (*t < 1 || *t > 30) {
 		l.add(field.Invalid(path.Child("timeoutSeconds"), *t, "the timeout value must be between 1 and 30 seconds"))
 	}
 	opts := metavalidation.LabelSelectorValidationOptions{AllowInvalidLabelValueInSelector: !s.labelValues}
-	*l = append(*l, metavalidation.ValidateLabelSelector(w.NamespaceSelector, opts, path.Child("namespaceSelector"))...)
-	*l = append(*l, metavalidation.ValidateLabelSelector(w.ObjectSelector, opts, path.Child("objectSelector"))...)
-	oneOf(l, path.Child("reinvocationPolicy"), w.reinvocation, admissionregistrationv1.IfNeededReinvocationPolicy, admissionregistrationv1.NeverReinvocationPolicy)
+	l.all(metavalidation.ValidateLabelSelector(w.NamespaceSelector, opts, path.Child("namespaceSelector")))
+	l.all(metavalidation.ValidateLabelSelector(w.ObjectSelector, opts, path.Child("objectSelector")))
+	l.all(registration.OneOf(path.Child("reinvocationPolicy"), w.reinvocation, admissionregistrationv1.IfNeededReinvocationPolicy, admissionregistrationv1.NeverReinvocationPolicy))
 	l.clientConfig(&w.ClientConfig, path.Child("clientConfig"))
 	if s.conditions {
 		known := func(expression string) bool { return s.stored[expression] }
-		*l = append(*l, cel.ValidateConditions(w.MatchConditions, false, known, path.Child("matchConditions"))...)
+		l.all(cel.ValidateConditions(w.MatchConditions, false, known, path.Child("matchConditions")))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/inboard/inboard/apiserver"
+	"github.com/inboard/inboard/apiserver/internal/registration"
 )
 
 // maxAtOnce bounds how many webhooks are asked about one request at once.
@@ -20,8 +21,9 @@ func (w *Webhooks) validate(ctx context.Context, r *apiserver.AdmissionRequest) 
 		return err
 	}
 	var asked []*invocation
+	request := registration.NewRequest(r)
 	for _, h := range hooks {
-		i, err := h.matches(ctx, r)
+		i, err := h.matches(ctx, request)
 		if err != nil {
 			return err
 		}
@@ -37,7 +39,7 @@ func (w *Webhooks) validate(ctx context.Context, r *apiserver.AdmissionRequest) 
 	}
 	ctx, cancel := bounded(ctx, r)
 	defer cancel()
-	answers, errs := w.askAll(ctx, r, asked)
+	answers, errs := askAll(ctx, asked)
 	for i, a := range answers {
 		if a == nil {
 			continue
@@ -53,13 +55,13 @@ func (w *Webhooks) validate(ctx context.Context, r *apiserver.AdmissionRequest) 
 }
 
 // askAll asks webhooks at once, and returns when all have answered.
-func (w *Webhooks) askAll(ctx context.Context, r *apiserver.AdmissionRequest, asked []*invocation) ([]*answer, []error) {
+func askAll(ctx context.Context, asked []*invocation) ([]*answer, []error) {
 	answers, errs := make([]*answer, len(asked)), make([]error, len(asked))
 	slots := make(chan struct{}, maxAtOnce)
 	var wg sync.WaitGroup
 	for n, i := range asked {
 		// Objects are converted here: they share memory.
-		object, old, err := i.objectsOf(r)
+		object, old, err := i.r.Objects(i.as)
 		if err != nil {
 			errs[n] = apierrors.NewInternalError(err)
 			continue
@@ -67,7 +69,7 @@ func (w *Webhooks) askAll(ctx context.Context, r *apiserver.AdmissionRequest, as
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			answers[n], errs[n] = i.call(ctx, r, false, object, old)
+			answers[n], errs[n] = i.call(ctx, false, object, old)
 		})
 	}
 	wg.Wait()

@@ -7,12 +7,11 @@ import (
 	"sync"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/rest"
 
 	"github.com/inboard/inboard/apiserver/cel"
 	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/apiserver/internal/registration"
 )
 
 // Sources of the view, in the order of Kinds.
@@ -29,9 +28,9 @@ type hook struct {
 	// again tells that a mutating webhook wants to be asked again when others change the object after it.
 	again bool
 
-	namespaces, objects func() (labels.Selector, error)
-	conditions          func() *cel.Conditions
-	client              func() (*rest.RESTClient, error)
+	matcher    *registration.Matcher
+	conditions func() *cel.Conditions
+	client     func() (*rest.RESTClient, error)
 }
 
 // ignores tells that a webhook that can't be asked is passed over.
@@ -113,8 +112,11 @@ func (c *configuration) add(calls *calls, w *admissionregistrationv1.ValidatingW
 		}
 	}
 	h.id = fmt.Sprintf("%s/%s/%d", c.name, h.Name, same)
-	h.namespaces = sync.OnceValues(func() (labels.Selector, error) { return metav1.LabelSelectorAsSelector(h.NamespaceSelector) })
-	h.objects = sync.OnceValues(func() (labels.Selector, error) { return metav1.LabelSelectorAsSelector(h.ObjectSelector) })
+	m := &admissionregistrationv1.MatchResources{NamespaceSelector: h.NamespaceSelector, ObjectSelector: h.ObjectSelector, MatchPolicy: h.MatchPolicy}
+	for _, r := range h.Rules {
+		m.ResourceRules = append(m.ResourceRules, admissionregistrationv1.NamedRuleWithOperations{RuleWithOperations: r})
+	}
+	h.matcher = registration.NewMatcher(m)
 	h.conditions = sync.OnceValue(func() *cel.Conditions { return cel.NewConditions(h.MatchConditions, h.FailurePolicy, false) })
 	h.client = func() (*rest.RESTClient, error) { return calls.client(h) }
 	c.hooks = append(c.hooks, h)
