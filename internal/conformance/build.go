@@ -24,7 +24,7 @@ func build(dir string) error {
 		name, where string
 		args, env   []string
 	}{
-		{"cluster", repository, []string{"build", "-tags=seccomp", "./examples/cluster"}, nil},
+		{"cluster", repository, []string{"build", "-tags=seccomp,grpcnotrace", "./examples/cluster"}, nil},
 		{"kubectl", ".", []string{"build", "-ldflags", stamp, kubernetes + "/cmd/kubectl"}, nil},
 		{"ginkgo", ".", []string{"build", "github.com/onsi/ginkgo/v2/ginkgo"}, nil},
 		{"pause", ".", []string{"build", "./pause"}, static},

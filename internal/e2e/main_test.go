@@ -78,7 +78,7 @@ func build(t testing.TB) string {
 		{"../..", "", "./examples/..."},
 		{"../kubectl", "kubectl", "."},
 	} {
-		cmd := exec.Command("go", "build", "-tags=seccomp", "-o", dir+"/"+b.out, b.what)
+		cmd := exec.Command("go", "build", "-tags=seccomp,grpcnotrace", "-o", dir+"/"+b.out, b.what)
 		cmd.Dir = b.dir
 		cmd.Env = append(os.Environ(), "GOFLAGS=")
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -141,6 +141,7 @@ func stories(t *testing.T, dir string) {
 	}
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	bin, images := build(t), registry(t)
+	linked(t, filepath.Join(bin, "cluster"))
 	before := traces(t)
 	testscript.Run(t, testscript.Params{
 		Dir:         dir,
