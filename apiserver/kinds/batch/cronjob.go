@@ -2,7 +2,6 @@ package batch
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -21,7 +20,7 @@ import (
 
 var (
 	templatePath = specPath.Child("jobTemplate", "spec")
-	zonePart     = regexp.MustCompile(`^[A-Za-z\.\-_0-9+]{1,14}$`)
+	zonePart     = check.Pattern(`^[A-Za-z\.\-_0-9+]{1,14}$`)
 )
 
 // CronJob returns the row of CronJob.
@@ -136,7 +135,7 @@ func timeZone(l *check.List, path *field.Path, name *string) {
 	}
 	for part := range strings.SplitSeq(*name, "/") {
 		// A name becomes the path of a file.
-		if part == "." || part == ".." || strings.HasPrefix(part, "-") || !zonePart.MatchString(part) {
+		if part == "." || part == ".." || strings.HasPrefix(part, "-") || !zonePart().MatchString(part) {
 			l.Invalid(path, name, "unknown time zone "+*name)
 			return
 		}

@@ -5,7 +5,6 @@ package core
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -99,7 +98,7 @@ func nodeResources(l *check.List, o *corev1.Node) {
 	}
 }
 
-var featurePattern = regexp.MustCompile(`^[A-Z][a-zA-Z0-9]*(/[a-zA-Z][a-zA-Z0-9]*)*$`)
+var featurePattern = check.Pattern(`^[A-Z][a-zA-Z0-9]*(/[a-zA-Z][a-zA-Z0-9]*)*$`)
 
 // features asks for sorted names of features, as in MyFeature/mySubFeature.
 func features(l *check.List, list []string) {
@@ -107,7 +106,7 @@ func features(l *check.List, list []string) {
 	for i, f := range list {
 		if len(f) > validation.DNS1123SubdomainMaxLength {
 			l.Invalid(path.Index(i), f, fmt.Sprintf("invalid feature name %q: must be no more than %d characters", f, validation.DNS1123SubdomainMaxLength))
-		} else if !featurePattern.MatchString(f) {
+		} else if !featurePattern().MatchString(f) {
 			l.Invalid(path.Index(i), f, fmt.Sprintf("invalid feature name %q: must start with an UpperCamelCase segment, with subsequent segments "+
 				"separated by '/' (e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters and slashes", f))
 		}

@@ -3,7 +3,6 @@ package resource
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -222,7 +221,7 @@ func identifier(l *check.List, path *field.Path, id string) {
 }
 
 // version is a version as semver.org has it.
-var version = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)` +
+var version = check.Pattern(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)` +
 	`(-(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?(\+[0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*)?$`)
 
 // attribute asks for one value.
@@ -240,7 +239,7 @@ func attribute(l *check.List, path *field.Path, a resourcev1.DeviceAttribute) {
 	}
 	if a.VersionValue != nil {
 		set = append(set, "`version`")
-		if !version.MatchString(*a.VersionValue) {
+		if !version().MatchString(*a.VersionValue) {
 			l.Invalid(path.Child("version"), *a.VersionValue, "must be a string compatible with semver.org spec 2.0.0")
 		}
 		notLong(l, path.Child("version"), *a.VersionValue)

@@ -78,11 +78,11 @@ func imageTag(image string) string {
 	tag := ""
 	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
 		name, tag = name[:i], name[i+1:]
-		if !tagPattern.MatchString(tag) {
+		if !tagPattern().MatchString(tag) {
 			return ""
 		}
 	}
-	if !repositoryIsValid(name) || hasDigest && !digestPattern.MatchString(digest) {
+	if !repositoryIsValid(name) || hasDigest && !digestPattern().MatchString(digest) {
 		return ""
 	}
 	if tag == "" && !hasDigest {

@@ -2,7 +2,6 @@ package podspec
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -42,7 +41,7 @@ const (
 	sysctlSegment   = `[a-z0-9]([-_a-z0-9]*[a-z0-9])?`
 )
 
-var sysctlPattern = regexp.MustCompile(`^(` + sysctlSegment + `[\./])*` + sysctlSegment + `$`)
+var sysctlPattern = check.Pattern(`^(` + sysctlSegment + `[\./])*` + sysctlSegment + `$`)
 
 func (c *checker) sysctls(list []corev1.Sysctl, path *field.Path) {
 	seen := map[string]bool{}
@@ -51,8 +50,8 @@ func (c *checker) sysctls(list []corev1.Sysctl, path *field.Path) {
 		switch {
 		case s.Name == "":
 			c.Required(p, "")
-		case len(s.Name) > sysctlMaxLength || !sysctlPattern.MatchString(s.Name):
-			c.Invalid(p, s.Name, fmt.Sprintf("must have at most %d characters and match regex %s", sysctlMaxLength, sysctlPattern))
+		case len(s.Name) > sysctlMaxLength || !sysctlPattern().MatchString(s.Name):
+			c.Invalid(p, s.Name, fmt.Sprintf("must have at most %d characters and match regex %s", sysctlMaxLength, sysctlPattern()))
 		case seen[s.Name]:
 			c.Add(field.Duplicate(p, s.Name))
 		}
