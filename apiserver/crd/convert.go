@@ -1,11 +1,9 @@
 package crd
 
 import (
-	"context"
 	"fmt"
 	"slices"
 
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
@@ -23,11 +21,9 @@ func (c *custom) converted(u *unstructured.Unstructured, to schema.GroupVersion)
 	if from == to {
 		return out, nil
 	}
-	if conv := c.crd.Spec.Conversion; conv != nil && conv.Strategy == apiextensionsv1.WebhookConverter {
-		ctx, cancel := context.WithTimeout(context.Background(), webhookTimeout)
-		defer cancel()
+	if c.webhook != nil {
 		var err error
-		if out, err = c.ask(ctx, out, to); err != nil {
+		if out, err = c.webhook.convert(out, to); err != nil {
 			return nil, err
 		}
 	}

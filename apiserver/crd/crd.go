@@ -19,6 +19,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 
@@ -29,6 +30,7 @@ import (
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
 	"github.com/inboard/inboard/apiserver/internal/follow"
+	"github.com/inboard/inboard/apiserver/internal/hookclient"
 	"github.com/inboard/inboard/store"
 )
 
@@ -39,8 +41,11 @@ const sourceName = "customresourcedefinitions"
 type Config struct {
 	// Store is the API server's; it has no default.
 	Store apiserver.Store
-	// Webhook calls conversion webhooks; the default reaches those that have a URL, and no services.
-	Webhook Caller
+	// Resolve finds where a port of a Service that is a conversion webhook is served, as HOST:PORT, as EndpointOf does; nil
+	// reaches only webhooks that have a URL.
+	Resolve func(ctx context.Context, namespace, name string, port int32) (string, error)
+	// Dial opens a connection to a conversion webhook; nil is a net.Dialer. Proxies of the environment are not used.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Logger receives what the operator should know; nil discards.
 	Logger *slog.Logger
 }
@@ -59,8 +64,6 @@ type Definitions struct {
 	mu sync.Mutex
 	// applied is the view's version that the server has.
 	applied atomic.Int64
-	// end ends the calls of webhooks that are on their way.
-	end context.CancelFunc
 }
 
 var _ apiserver.KindSource = (*Definitions)(nil)
@@ -74,16 +77,12 @@ func New(cfg Config) (*Definitions, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
-	if cfg.Webhook == nil {
-		cfg.Webhook = URLCaller{}
-	}
 	row := definitionKind()
 	stored, err := apiserver.StoredAs(row)
 	if err != nil {
 		return nil, err
 	}
-	life, end := context.WithCancel(context.Background())
-	d := &Definitions{cfg: cfg, row: row, view: &view{webhook: mortal{cfg.Webhook, life}}, end: end}
+	d := &Definitions{cfg: cfg, row: row, view: &view{clients: newClients(&cfg)}}
 	d.view.Reset()
 	d.follower = follow.New(cfg.Store, d.view, follow.Source{
 		Prefix: stored.Prefix(),
@@ -92,9 +91,10 @@ func New(cfg Config) (*Definitions, error) {
 	return d, nil
 }
 
-// Close gives up the cursor and what is asked of conversion webhooks. What needs the definitions afterwards is an error.
+// Close gives up the cursor, what is asked of conversion webhooks and connections to them. What needs the definitions
+// afterwards is an error.
 func (d *Definitions) Close() error {
-	d.end()
+	d.view.clients.Close()
 	d.follower.Close()
 	return nil
 }
@@ -115,7 +115,8 @@ func (d *Definitions) Refresh(ctx context.Context, s *apiserver.Server) error {
 	defer d.mu.Unlock()
 	var version int64
 	var kinds []apiserver.Kind
-	if err := d.follower.Read(ctx, func() { version, kinds = d.view.version, d.view.kinds(s) }); err != nil {
+	var hooks []*hookclient.Target
+	if err := d.follower.Read(ctx, func() { version, kinds, hooks = d.view.version, d.view.kinds(s), d.view.hooks() }); err != nil {
 		return err
 	}
 	if version == d.applied.Load() {
@@ -127,12 +128,14 @@ func (d *Definitions) Refresh(ctx context.Context, s *apiserver.Server) error {
 		return err
 	}
 	d.applied.Store(version)
+	d.view.clients.Keep(hooks)
 	return nil
 }
 
 // view is what is kept of the definitions.
 type view struct {
-	webhook Caller
+	// clients call conversion webhooks.
+	clients *hookclient.Clients
 	byName  map[string]*definition
 	// version changes with what is served.
 	version int64
@@ -152,7 +155,7 @@ func (v *view) Put(_ int, obj client.Object) {
 		v.byName[crd.Name] = &next
 		return
 	}
-	v.byName[crd.Name] = newDefinition(crd, v.webhook)
+	v.byName[crd.Name] = newDefinition(crd, v.clients)
 	v.version++
 }
 
@@ -162,6 +165,16 @@ func (v *view) Remove(_ int, _, name string) {
 	}
 	delete(v.byName, name)
 	v.version++
+}
+
+// hooks returns the conversion webhooks of all definitions.
+func (v *view) hooks() (out []*hookclient.Target) {
+	for _, d := range v.byName {
+		if d.webhook != nil {
+			out = append(out, d.webhook.Target)
+		}
+	}
+	return out
 }
 
 // builtIn are the kinds that a server has of its own.

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/version"
 
 	"github.com/inboard/inboard/apiserver"
+	"github.com/inboard/inboard/apiserver/internal/hookclient"
 )
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
@@ -22,6 +23,8 @@ func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys
 type definition struct {
 	crd   *apiextensionsv1.CustomResourceDefinition
 	kinds []apiserver.Kind
+	// webhook converts the objects; nil when none does.
+	webhook *webhook
 }
 
 // servesLike tells whether another state of the definition is served just like this one.
@@ -35,12 +38,13 @@ func isEstablished(crd *apiextensionsv1.CustomResourceDefinition) bool {
 	return apihelpers.IsCRDConditionTrue(crd, apiextensionsv1.Established)
 }
 
-func newDefinition(crd *apiextensionsv1.CustomResourceDefinition, webhook Caller) *definition {
+func newDefinition(crd *apiextensionsv1.CustomResourceDefinition, clients *hookclient.Clients) *definition {
 	d := &definition{crd: crd}
 	if !isEstablished(crd) {
 		return d
 	}
-	c := &custom{crd: crd, webhook: webhook}
+	d.webhook = newWebhook(crd, clients)
+	c := &custom{crd: crd, webhook: d.webhook}
 	c.schemas = sync.OnceValues(c.newSchemas)
 	c.types = sync.OnceValues(c.newTypes)
 	for i := range crd.Spec.Versions {

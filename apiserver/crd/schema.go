@@ -23,7 +23,7 @@ import (
 // custom is what the versions of a defined kind have in common.
 type custom struct {
 	crd     *apiextensionsv1.CustomResourceDefinition
-	webhook Caller
+	webhook *webhook
 	// versions are all that the definition has, also those that are not served.
 	versions []schema.GroupVersion
 	// schemas are the structural schemas by version.

@@ -88,14 +88,19 @@ func (h *hook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(&review)
 }
 
+// bundle is the caBundle for a webhook.
+func bundle(at *httptest.Server) string {
+	b, _ := json.Marshal(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: at.Certificate().Raw}))
+	return string(b)
+}
+
 func TestConversionWebhook(t *testing.T) {
 	h := &hook{}
 	at := httptest.NewTLSServer(h)
 	t.Cleanup(at.Close)
-	ca, _ := json.Marshal(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: at.Certificate().Raw}))
 	s := start(t)
 	s.define(t, strings.Replace(simple, "CONVERSION", `conversion: {strategy: Webhook, webhook: {conversionReviewVersions: [v1], clientConfig: {url: "`+
-		at.URL+`", caBundle: `+string(ca)+`}}}`, 1))
+		at.URL+`", caBundle: `+bundle(at)+`}}}`, 1))
 	s.must(t, "POST", "/apis/example.com/v2/foos", `{"apiVersion":"example.com/v2","kind":"Foo","metadata":{"name":"x","labels":{"l":"1"}},"b":"1"}`)
 	if got := s.must(t, "GET", "/apis/example.com/v1/foos/x", ""); !strings.Contains(got, `"a":"1"`) || strings.Contains(got, `"b"`) || !strings.Contains(got, `"l":"1"`) {
 		t.Errorf("as v1: %s", got)

@@ -11,7 +11,7 @@ import (
 	"github.com/inboard/inboard/apiserver/internal/endpoints"
 )
 
-// EndpointOf returns what URLCaller.Service can be: one of the ready endpoints of a Service, looked up with the client
+// EndpointOf returns what Config.Resolve can be: one of the ready endpoints of a Service, looked up with the client
 // that as returns. It needs no service proxy where the API server runs.
 func EndpointOf(as func() client.Interface) func(ctx context.Context, namespace, name string, port int32) (string, error) {
 	return func(ctx context.Context, namespace, name string, port int32) (string, error) {

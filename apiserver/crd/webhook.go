@@ -3,229 +3,231 @@ package crd
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"net/url"
-	"slices"
-	"strconv"
-	"time"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apiextensionsv1beta1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1beta1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/inboard/inboard/apiserver/internal/hookclient"
 )
 
-// webhookTimeout bounds one call of a conversion webhook, as in Kubernetes.
-const webhookTimeout = 30 * time.Second
-
-// maxReview bounds a webhook's answer.
+// maxReview bounds, in bytes, a webhook's answer.
 const maxReview = 64 << 20
 
-// Caller sends a review to a webhook and returns its answer.
-type Caller interface {
-	Call(ctx context.Context, to *apiextensionsv1.WebhookClientConfig, body []byte) ([]byte, error)
+// newClients returns the clients that send conversion reviews.
+func newClients(cfg *Config) *hookclient.Clients {
+	return hookclient.New(hookclient.Config{
+		Types: []func(*runtime.Scheme) error{func(s *runtime.Scheme) error {
+			s.AddKnownTypes(apiextensionsv1beta1.SchemeGroupVersion, &apiextensionsv1beta1.ConversionReview{})
+			s.AddKnownTypes(apiextensionsv1.SchemeGroupVersion, &apiextensionsv1.ConversionReview{})
+			return nil
+		}},
+		Versions:  []schema.GroupVersion{apiextensionsv1beta1.SchemeGroupVersion, apiextensionsv1.SchemeGroupVersion},
+		MaxAnswer: maxReview, Resolve: cfg.Resolve, Dial: cfg.Dial,
+	})
 }
 
-// mortal is a Caller whose calls end when life does: requests share conversions, so none of them can end one.
-type mortal struct {
-	Caller
-	life context.Context
+// webhook converts the objects of a definition.
+type webhook struct {
+	*hookclient.Target
+	reviewVersions []string
 }
 
-func (m mortal) Call(ctx context.Context, to *apiextensionsv1.WebhookClientConfig, body []byte) ([]byte, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(m.life, cancel)()
-	return m.Caller.Call(ctx, to, body)
-}
-
-// URLCaller calls webhooks over HTTPS.
-type URLCaller struct {
-	// Service returns the host and port at which a Service is reached; nil reaches none.
-	Service func(ctx context.Context, namespace, name string, port int32) (string, error)
-	// Dial opens connections; nil is a net.Dialer.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-}
-
-// Call implements Caller.
-func (c URLCaller) Call(ctx context.Context, to *apiextensionsv1.WebhookClientConfig, body []byte) ([]byte, error) {
-	target, dial, err := c.target(to)
-	if err != nil {
-		return nil, err
+// newWebhook returns the webhook that converts the objects of a definition, nil when none does.
+func newWebhook(crd *apiextensionsv1.CustomResourceDefinition, clients *hookclient.Clients) *webhook {
+	conv := crd.Spec.Conversion
+	if conv == nil || conv.Strategy != apiextensionsv1.WebhookConverter {
+		return nil
 	}
-	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: target.Hostname()}
-	if len(to.CABundle) > 0 {
-		tlsConfig.RootCAs = x509.NewCertPool()
-		if !tlsConfig.RootCAs.AppendCertsFromPEM(to.CABundle) {
-			return nil, errors.New("unable to load root certificates: unable to parse bytes as PEM block")
+	w := &webhook{}
+	var to admissionregistrationv1.WebhookClientConfig
+	if conv.Webhook != nil {
+		w.reviewVersions = conv.Webhook.ConversionReviewVersions
+		if c := conv.Webhook.ClientConfig; c != nil {
+			// The two groups' types have the same fields.
+			to = admissionregistrationv1.WebhookClientConfig{URL: c.URL, Service: (*admissionregistrationv1.ServiceReference)(c.Service)}
+			if len(bytes.TrimSpace(c.CABundle)) > 0 {
+				to.CABundle = c.CABundle
+			}
 		}
 	}
-	transport := &http.Transport{DialContext: dial, TLSClientConfig: tlsConfig, DisableKeepAlives: true}
-	defer transport.CloseIdleConnections()
-	rq, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	rq.Header.Set("Content-Type", "application/json")
-	rq.Header.Set("Accept", "application/json, */*")
-	answer, err := (&http.Client{Transport: transport, CheckRedirect: noRedirects}).Do(rq)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = answer.Body.Close() }()
-	out, err := io.ReadAll(io.LimitReader(answer.Body, maxReview))
-	if err != nil {
-		return nil, err
-	}
-	if answer.StatusCode < 200 || answer.StatusCode > 299 {
-		return nil, fmt.Errorf("the webhook answered %s", answer.Status)
-	}
-	return out, nil
+	w.Target = clients.To("conversion_webhook_for_"+crd.Name, to)
+	return w
 }
 
-func noRedirects(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-
-type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
-
-// target returns the URL of a webhook, and how to connect to it.
-func (c URLCaller) target(to *apiextensionsv1.WebhookClientConfig) (*url.URL, dialFunc, error) {
-	dial := c.Dial
-	if dial == nil {
-		dial = (&net.Dialer{}).DialContext
-	}
-	if to.URL != nil {
-		u, err := url.Parse(*to.URL)
-		return u, dial, err
-	}
-	s := to.Service
-	if s == nil {
-		return nil, nil, errors.New("webhook configuration must have either service or URL")
-	}
-	if c.Service == nil {
-		return nil, nil, fmt.Errorf("the service %s/%s of the webhook can't be reached from here", s.Namespace, s.Name)
-	}
-	port := int32(443)
-	if s.Port != nil {
-		port = *s.Port
-	}
-	u := &url.URL{Scheme: "https", Host: net.JoinHostPort(s.Name+"."+s.Namespace+".svc", strconv.Itoa(int(port)))}
-	if s.Path != nil {
-		u.Path = *s.Path
-	}
-	return u, func(ctx context.Context, network, _ string) (net.Conn, error) {
-		at, err := c.Service(ctx, s.Namespace, s.Name, port)
-		if err != nil {
-			return nil, err
+// reviews returns the review to send, and an empty one for the answer, in the first version of the webhook's that is
+// known.
+func (w *webhook) reviews(id types.UID, to schema.GroupVersion, object runtime.RawExtension) (send, receive runtime.Object, err error) {
+	objects := []runtime.RawExtension{object}
+	for _, version := range w.reviewVersions {
+		switch version {
+		case apiextensionsv1.SchemeGroupVersion.Version:
+			rq := &apiextensionsv1.ConversionRequest{UID: id, DesiredAPIVersion: to.String(), Objects: objects}
+			return &apiextensionsv1.ConversionReview{Request: rq}, &apiextensionsv1.ConversionReview{}, nil
+		case apiextensionsv1beta1.SchemeGroupVersion.Version:
+			rq := &apiextensionsv1beta1.ConversionRequest{UID: id, DesiredAPIVersion: to.String(), Objects: objects}
+			return &apiextensionsv1beta1.ConversionReview{Request: rq}, &apiextensionsv1beta1.ConversionReview{}, nil
 		}
-		return dial(ctx, network, at)
-	}, nil
+	}
+	return nil, nil, errors.New("no supported conversion review versions")
 }
 
-// ask has a webhook convert an object.
-func (c *custom) ask(ctx context.Context, u *unstructured.Unstructured, to schema.GroupVersion) (*unstructured.Unstructured, error) {
-	failed := func(err error) error {
-		return fmt.Errorf("conversion webhook for %s failed: %w", u.GroupVersionKind(), err)
+// converted returns what a webhook answers. As in Kubernetes, reviews of the older version are not looked at for what
+// they are and to which question they belong.
+func (w *webhook) converted(id types.UID, review runtime.Object) ([]runtime.RawExtension, error) {
+	var result metav1.Status
+	var objects []runtime.RawExtension
+	switch r := review.(type) {
+	case *apiextensionsv1.ConversionReview:
+		if want, got := apiextensionsv1.SchemeGroupVersion.WithKind("ConversionReview"), r.GroupVersionKind(); got != want {
+			return nil, fmt.Errorf("expected webhook response of %s, got %s", want, got)
+		}
+		if r.Response == nil {
+			return nil, errors.New("no response provided")
+		}
+		if r.Response.UID != id {
+			return nil, fmt.Errorf("expected response.uid=%q, got %q", id, r.Response.UID)
+		}
+		result, objects = r.Response.Result, r.Response.ConvertedObjects
+	case *apiextensionsv1beta1.ConversionReview:
+		if r.Response == nil {
+			return nil, errors.New("no response provided")
+		}
+		result, objects = r.Response.Result, r.Response.ConvertedObjects
 	}
-	hook := c.crd.Spec.Conversion.Webhook
-	if hook == nil || hook.ClientConfig == nil || !slices.Contains(hook.ConversionReviewVersions, "v1") {
-		return nil, failed(errors.New("the definition names no webhook that speaks apiextensions.k8s.io/v1"))
+	if result.Status == metav1.StatusSuccess {
+		return objects, nil
 	}
+	if result.Message != "" {
+		return nil, errors.New(result.Message)
+	}
+	return nil, fmt.Errorf("response.result.status was '%s', not 'Success'", result.Status)
+}
+
+// convert has the webhook convert an object. Requests share conversions, so none of them can end one; Close does.
+func (w *webhook) convert(u *unstructured.Unstructured, to schema.GroupVersion) (*unstructured.Unstructured, error) {
 	raw, err := json.Marshal(u.Object)
 	if err != nil {
 		return nil, err
 	}
-	id := uuid.NewUUID()
-	body, err := json.Marshal(&apiextensionsv1.ConversionReview{
-		TypeMeta: metav1.TypeMeta{APIVersion: apiextensionsv1.SchemeGroupVersion.String(), Kind: "ConversionReview"},
-		Request: &apiextensionsv1.ConversionRequest{
-			UID: id, DesiredAPIVersion: to.String(), Objects: []runtime.RawExtension{{Raw: raw}},
-		},
-	})
+	id, from := uuid.NewUUID(), u.GroupVersionKind()
+	send, receive, err := w.reviews(id, to, runtime.RawExtension{Raw: raw})
 	if err != nil {
 		return nil, err
 	}
-	answer, err := c.webhook.Call(ctx, hook.ClientConfig, body)
-	if err != nil {
-		return nil, failed(err)
-	}
-	var review apiextensionsv1.ConversionReview
-	if err := json.Unmarshal(answer, &review); err != nil {
-		return nil, failed(err)
-	}
-	r := review.Response
-	switch {
-	case r == nil:
-		return nil, failed(errors.New("no response provided"))
-	case r.UID != id:
-		return nil, failed(fmt.Errorf("expected response.uid=%q, got %q", id, r.UID))
-	case r.Result.Status != metav1.StatusSuccess:
-		text := r.Result.Message
-		if text == "" {
-			text = "response.result.status was '" + r.Result.Status + "', not 'Success'"
+	if err := w.Do(context.Background(), send, receive); err != nil {
+		if errors.Is(err, context.Canceled) { // by Close
+			return nil, fmt.Errorf("conversion webhook for %s failed: %w", from, err)
 		}
-		return nil, failed(errors.New(text))
-	case len(r.ConvertedObjects) != 1:
-		return nil, failed(fmt.Errorf("webhook returned %d objects, expected 1", len(r.ConvertedObjects)))
+		// What could not be reached, or what the webhook says of itself, is not the status of the request.
+		return nil, fmt.Errorf("conversion webhook for %s failed: %v", from, err)
 	}
-	out, err := accepted(u, r.ConvertedObjects[0].Raw, to)
+	objects, err := w.converted(id, receive)
 	if err != nil {
-		return nil, failed(err)
+		return nil, fmt.Errorf("conversion webhook for %s failed: %w", from, err)
+	}
+	if len(objects) != 1 {
+		return nil, fmt.Errorf("conversion webhook for %s returned %d objects, expected 1", from, len(objects))
+	}
+	out := &unstructured.Unstructured{}
+	if err := out.UnmarshalJSON(objects[0].Raw); err != nil {
+		return nil, err
+	}
+	if err := accept(u, out, to); err != nil {
+		return nil, fmt.Errorf("conversion webhook for %s returned %w", from, err)
 	}
 	return out, nil
 }
 
-// accepted checks that what a webhook made of an object differs in what a conversion may change.
-func accepted(u *unstructured.Unstructured, raw []byte, to schema.GroupVersion) (*unstructured.Unstructured, error) {
-	out := &unstructured.Unstructured{}
-	if err := out.UnmarshalJSON(raw); err != nil {
-		return nil, fmt.Errorf("invalid converted object: %w", err)
+// accept checks that what a webhook made of an object differs in what a conversion may change, and gives it the
+// metadata that it had, but for labels and annotations.
+func accept(original, converted *unstructured.Unstructured, to schema.GroupVersion) error {
+	if got := converted.GroupVersionKind().GroupVersion(); got != to {
+		return fmt.Errorf("invalid object at index 0: invalid groupVersion (expected %s, received %s)", to, got)
 	}
-	invalid := func(what string, want, got any) error {
-		return fmt.Errorf("invalid converted object at index 0: %s mismatch: expected %v, got %v", what, want, got)
+	if want, got := original.GetKind(), converted.GetKind(); got != want {
+		return fmt.Errorf("invalid object at index 0: invalid kind (expected %s, received %s)", want, got)
 	}
-	switch {
-	case out.GetAPIVersion() != to.String():
-		return nil, fmt.Errorf("invalid converted object at index 0: invalid groupVersion (expected %s, received %s)", to, out.GetAPIVersion())
-	case out.GetKind() != u.GetKind():
-		return nil, invalid("kind", u.GetKind(), out.GetKind())
-	case out.GetName() != u.GetName():
-		return nil, invalid("name", u.GetName(), out.GetName())
-	case out.GetNamespace() != u.GetNamespace():
-		return nil, invalid("namespace", u.GetNamespace(), out.GetNamespace())
-	case out.GetUID() != u.GetUID():
-		return nil, invalid("UID", u.GetUID(), out.GetUID())
+	for _, same := range []struct{ what, want, got string }{
+		{"name", original.GetName(), converted.GetName()},
+		{"namespace", original.GetNamespace(), converted.GetNamespace()},
+		{"UID", string(original.GetUID()), string(converted.GetUID())},
+	} {
+		if same.got != same.want {
+			return fmt.Errorf("invalid object: must have the same %s: %s != %s", same.what, same.want, same.got)
+		}
 	}
-	return out, restoreMetadata(u, out)
+	if err := restoreMetadata(original, converted); err != nil {
+		return fmt.Errorf("invalid metadata: %w", err)
+	}
+	return nil
 }
 
 // restoreMetadata takes the metadata of the original, with the labels and annotations of what was converted.
 func restoreMetadata(original, converted *unstructured.Unstructured) error {
-	labels, annotations := converted.GetLabels(), converted.GetAnnotations()
-	if !apiequality.Semantic.DeepEqual(original.GetLabels(), labels) || !apiequality.Semantic.DeepEqual(original.GetAnnotations(), annotations) {
-		path := field.NewPath("metadata")
-		errs := apivalidation.ValidateAnnotations(annotations, path.Child("annotations"))
-		if len(errs) > 0 {
-			return errs.ToAggregate()
+	was, there := converted.Object["metadata"]
+	if !there {
+		return errors.New("missing metadata in converted object")
+	}
+	told, ok := was.(map[string]any)
+	if !ok {
+		return fmt.Errorf("invalid metadata of type %T in converted object", was)
+	}
+	metadata := map[string]any{}
+	if m, ok := original.Object["metadata"].(map[string]any); ok {
+		metadata = runtime.DeepCopyJSON(m)
+	}
+	converted.Object["metadata"] = metadata
+	for _, name := range []string{"labels", "annotations"} {
+		if err := restoreStrings(metadata, told, name); err != nil {
+			return err
 		}
 	}
-	if metadata, ok := original.Object["metadata"].(map[string]any); ok {
-		converted.Object["metadata"] = runtime.DeepCopyJSON(metadata)
-	} else {
-		delete(converted.Object, "metadata")
+	return nil
+}
+
+// restoreStrings sets the labels or annotations of metadata to those that the webhook told.
+func restoreStrings(metadata, told map[string]any, name string) error {
+	if told[name] == nil {
+		delete(metadata, name)
+		return nil
 	}
-	converted.SetLabels(labels)
-	converted.SetAnnotations(annotations)
+	values, ok := told[name].(map[string]any)
+	if !ok {
+		return fmt.Errorf("invalid metadata.%s of type %T in converted object", name, told[name])
+	}
+	before, _ := metadata[name].(map[string]any)
+	after := make(map[string]string, len(values))
+	changed := len(before) != len(values)
+	for k, v := range values {
+		if after[k], ok = v.(string); !ok {
+			return fmt.Errorf("metadata.%s[%s] must be a string, but is %T in converted object", name, k, v)
+		}
+		changed = changed || before[k] != v
+	}
+	if changed { // what was stored before rules became stricter stays
+		var errs field.ErrorList
+		if name == "labels" {
+			errs = metav1validation.ValidateLabels(after, field.NewPath("metadata", "labels"))
+		} else {
+			errs = apivalidation.ValidateAnnotations(after, field.NewPath("metadata", "annotation"))
+		}
+		if err := errs.ToAggregate(); err != nil {
+			return err
+		}
+	}
+	metadata[name] = values
 	return nil
 }

@@ -10,9 +10,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/uuid"
-	"k8s.io/client-go/rest"
 
 	"github.com/inboard/inboard/apiserver"
+	"github.com/inboard/inboard/apiserver/internal/hookclient"
 )
 
 // requestTimeout bounds all calls about one request, as kube-apiserver bounds the request.
@@ -69,12 +69,8 @@ func (i *invocation) call(ctx context.Context, mutates bool, object, old runtime
 	if err != nil {
 		return nil, &callError{i.Name, fmt.Errorf("could not create admission objects: %w", err)}
 	}
-	client, err := i.client()
-	if err != nil {
-		return nil, &callError{i.Name, fmt.Errorf("could not get REST client: %w", err)}
-	}
-	if err := post(ctx, client, i.TimeoutSeconds, send, receive); err != nil {
-		return nil, &callError{i.Name, fmt.Errorf("failed to call webhook: %w", err)}
+	if err := i.post(ctx, send, receive); err != nil {
+		return nil, err
 	}
 	if a, err = answerOf(req.UID, mutates, receive); err != nil {
 		return nil, &callError{i.Name, fmt.Errorf("received invalid webhook response: %w", err)}
@@ -83,21 +79,19 @@ func (i *invocation) call(ctx context.Context, mutates bool, object, old runtime
 }
 
 // post sends a review and reads the answer, within the webhook's timeout.
-func post(ctx context.Context, client *rest.RESTClient, seconds *int32, send, receive runtime.Object) error {
-	if seconds != nil {
+func (i *invocation) post(ctx context.Context, send, receive runtime.Object) error {
+	if i.TimeoutSeconds != nil {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(*seconds)*time.Second)
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(*i.TimeoutSeconds)*time.Second)
 		defer cancel()
 	}
-	r := client.Post().Body(send)
-	if deadline, ok := ctx.Deadline(); ok {
-		// The webhook gets to know how long it has.
-		if left := time.Until(deadline); left > 0 {
-			if whole := left.Truncate(time.Second); whole != left {
-				left = whole + time.Second
-			}
-			r.Timeout(left)
-		}
+	err := i.target.Do(ctx, send, receive)
+	var setup *hookclient.SetupError
+	switch {
+	case errors.As(err, &setup):
+		return &callError{i.Name, err}
+	case err != nil:
+		return &callError{i.Name, fmt.Errorf("failed to call webhook: %w", err)}
 	}
-	return r.Do(ctx).Into(receive)
+	return nil
 }

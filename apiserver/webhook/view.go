@@ -7,10 +7,10 @@ import (
 	"sync"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
-	"k8s.io/client-go/rest"
 
 	"github.com/inboard/inboard/apiserver/cel"
 	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/apiserver/internal/hookclient"
 	"github.com/inboard/inboard/apiserver/internal/registration"
 )
 
@@ -30,7 +30,8 @@ type hook struct {
 
 	matcher    *registration.Matcher
 	conditions func() *cel.Conditions
-	client     func() (*rest.RESTClient, error)
+	// target is how it is reached.
+	target *hookclient.Target
 }
 
 // ignores tells that a webhook that can't be asked is passed over.
@@ -40,7 +41,7 @@ func (h *hook) ignores() bool {
 
 // view is the webhooks in the order in which they are asked, by source.
 type view struct {
-	calls          *calls
+	clients        *hookclient.Clients
 	configurations [2][]configuration
 	hooks          [2][]*hook
 }
@@ -51,11 +52,11 @@ type configuration struct {
 	hooks []*hook
 }
 
-func newView(c *calls) *view { return &view{calls: c} }
+func newView(c *hookclient.Clients) *view { return &view{clients: c} }
 
 func (v *view) Reset() {
 	v.configurations, v.hooks = [2][]configuration{}, [2][]*hook{}
-	v.calls.keep(nil)
+	v.clients.Keep(nil)
 }
 
 func (v *view) Put(source int, obj client.Object) {
@@ -65,11 +66,11 @@ func (v *view) Put(source int, obj client.Object) {
 		for i := range o.Webhooks {
 			w := o.Webhooks[i].DeepCopy()
 			again := w.ReinvocationPolicy != nil && *w.ReinvocationPolicy == admissionregistrationv1.IfNeededReinvocationPolicy
-			c.add(v.calls, plain(w), again)
+			c.add(v.clients, plain(w), again)
 		}
 	case *admissionregistrationv1.ValidatingWebhookConfiguration:
 		for i := range o.Webhooks {
-			c.add(v.calls, o.Webhooks[i].DeepCopy(), false)
+			c.add(v.clients, o.Webhooks[i].DeepCopy(), false)
 		}
 	}
 	i, found := v.find(source, c.name)
@@ -99,12 +100,16 @@ func (v *view) collect(source int) {
 		list = append(list, c.hooks...)
 	}
 	v.hooks[source] = list
-	v.calls.keep(slices.Concat(v.hooks[mutating], v.hooks[validating]))
+	var targets []*hookclient.Target
+	for _, h := range slices.Concat(v.hooks[mutating], v.hooks[validating]) {
+		targets = append(targets, h.target)
+	}
+	v.clients.Keep(targets)
 }
 
 // add adds a webhook of a configuration. What is made of it is made when it is first needed.
-func (c *configuration) add(calls *calls, w *admissionregistrationv1.ValidatingWebhook, again bool) {
-	h := &hook{ValidatingWebhook: *w, configuration: c.name, again: again}
+func (c *configuration) add(clients *hookclient.Clients, w *admissionregistrationv1.ValidatingWebhook, again bool) {
+	h := &hook{ValidatingWebhook: *w, configuration: c.name, again: again, target: clients.To(w.Name, w.ClientConfig)}
 	same := 0
 	for _, other := range c.hooks {
 		if other.Name == h.Name {
@@ -118,7 +123,6 @@ func (c *configuration) add(calls *calls, w *admissionregistrationv1.ValidatingW
 	}
 	h.matcher = registration.NewMatcher(m)
 	h.conditions = sync.OnceValue(func() *cel.Conditions { return cel.NewConditions(h.MatchConditions, h.FailurePolicy, false) })
-	h.client = func() (*rest.RESTClient, error) { return calls.client(h) }
 	c.hooks = append(c.hooks, h)
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/internal/follow"
+	"github.com/inboard/inboard/apiserver/internal/hookclient"
 )
 
 // Config describes Webhooks.
@@ -42,7 +43,7 @@ type Webhooks struct {
 	cfg      Config
 	view     *view
 	follower *follow.Follower
-	calls    *calls
+	clients  *hookclient.Clients
 }
 
 // New returns the webhooks that the configurations in a store name. It holds cursors over the store's history and
@@ -57,8 +58,8 @@ func New(cfg Config) (*Webhooks, error) {
 	if cfg.Resolve == nil {
 		cfg.Resolve = EndpointOf
 	}
-	w := &Webhooks{cfg: cfg, calls: newCalls(&cfg)}
-	w.view = newView(w.calls)
+	w := &Webhooks{cfg: cfg, clients: newClients(&cfg)}
+	w.view = newView(w.clients)
 	var sources []follow.Source
 	for _, k := range Kinds() {
 		s, err := apiserver.StoredAs(k)
@@ -71,10 +72,10 @@ func New(cfg Config) (*Webhooks, error) {
 	return w, nil
 }
 
-// Close gives up the cursors and the connections. Requests that are asked about afterwards are refused.
+// Close gives up the cursors, what is asked and the connections. Requests that are asked about afterwards are refused.
 func (w *Webhooks) Close() error {
 	w.follower.Close()
-	w.calls.close()
+	w.clients.Close()
 	return nil
 }
 

@@ -50,6 +50,9 @@ func (c *cluster) startAPI(ctx context.Context, wg *sync.WaitGroup) (func() erro
 		if c.definitions != nil {
 			_ = c.definitions.Close() // never an error
 		}
+		if c.hooks != nil {
+			_ = c.hooks.Close() // never an error
+		}
 		return closeStore()
 	}
 	where := "in memory"

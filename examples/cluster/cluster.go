@@ -21,6 +21,7 @@ import (
 	"github.com/inboard/inboard/apiserver/client/rest"
 	"github.com/inboard/inboard/apiserver/crd"
 	"github.com/inboard/inboard/apiserver/pki"
+	"github.com/inboard/inboard/apiserver/webhook"
 )
 
 // cluster is what runs.
@@ -36,6 +37,7 @@ type cluster struct {
 	authority, frontProxies *pki.Authority
 	server                  *apiserver.Server
 	definitions             *crd.Definitions
+	hooks                   *webhook.Webhooks
 	remote                  *rest.Client // instead of server, when the API is elsewhere
 	// kubeletAPI is how the API server in this program reaches the kubelet in it.
 	kubeletAPI   *apiserver.Pipe

@@ -10,12 +10,13 @@ import (
 
 // extend adds to the API server what extends it: what a program chooses beyond the built-in kinds.
 func (c *cluster) extend(cfg *apiserver.Config) error {
-	hooks, err := webhook.New(webhook.Config{Store: cfg.Store, Logger: c.log})
+	var err error
+	c.hooks, err = webhook.New(webhook.Config{Store: cfg.Store, Logger: c.log})
 	if err != nil {
 		return err
 	}
 	cfg.Kinds = append(cfg.Kinds, webhook.Kinds()...)
-	cfg.Admission = append(cfg.Admission, hooks.Admission()...)
+	cfg.Admission = append(cfg.Admission, c.hooks.Admission()...)
 	policies, err := policy.New(policy.Config{Store: cfg.Store, Logger: c.log})
 	if err != nil {
 		return err
@@ -38,7 +39,7 @@ func (c *cluster) define(cfg *apiserver.Config) error {
 	var err error
 	c.definitions, err = crd.New(crd.Config{
 		Store: cfg.Store, Logger: c.log,
-		Webhook: crd.URLCaller{Service: crd.EndpointOf(func() client.Interface { return c.itself() })},
+		Resolve: crd.EndpointOf(func() client.Interface { return c.itself() }),
 	})
 	if err != nil {
 		return err
