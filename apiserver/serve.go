@@ -37,7 +37,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, config *tls.Config)
 			served <- hs.Serve(ln)
 			return
 		}
-		served <- hs.ServeTLS(ln, "", "")
+		served <- hs.ServeTLS(gatherListener{ln}, "", "")
 	}()
 	select {
 	case err := <-served:
