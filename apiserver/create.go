@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/validation"
@@ -230,7 +231,7 @@ func (rq *request) invalid(obj client.Object, errs field.ErrorList) error {
 	if len(errs) == 0 {
 		return nil
 	}
-	errs = distinct(errs)
+	errs = distinct(errs, rq.res.RepeatMistakes)
 	// Kubernetes tells of all, in a time that grows with the square of their number.
 	if more := len(errs) - maxCauses; more > 0 {
 		errs = append(errs[:maxCauses:maxCauses], field.Invalid(field.NewPath("..."), more, "so many further mistakes are not told"))
@@ -238,10 +239,13 @@ func (rq *request) invalid(obj client.Object, errs field.ErrorList) error {
 	return apierrors.NewInvalid(rq.res.GroupVersionKind.GroupKind(), obj.GetName(), errs)
 }
 
-// distinct leaves out what is said already: what is wrong with metadata is found by several that look at it.
-func distinct(errs field.ErrorList) field.ErrorList {
+// distinct leaves out what is said already, if others than metadata, which several look at, are not to be repeated.
+func distinct(errs field.ErrorList, repeat bool) field.ErrorList {
 	seen := make(map[string]bool, len(errs))
 	return slices.DeleteFunc(errs, func(err *field.Error) bool {
+		if repeat && !strings.HasPrefix(err.Field, "metadata") {
+			return false
+		}
 		text := err.Error()
 		before := seen[text]
 		seen[text] = true

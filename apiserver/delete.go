@@ -214,7 +214,7 @@ func (s *Server) markDeleted(rq *request, obj client.Object, grace int64) bool {
 		at = metav1.NewTime(since.Add(time.Duration(grace-*before) * time.Second))
 	} else {
 		at = metav1.NewTime(at.Add(time.Duration(grace) * time.Second))
-		if obj.GetGeneration() > 0 {
+		if obj.GetGeneration() > 0 && rq.res.Deleting == nil { // kinds with a deletion of their own leave it
 			obj.SetGeneration(obj.GetGeneration() + 1)
 		}
 	}

@@ -95,6 +95,8 @@ type Kind struct {
 	NameIsValid func(name string, prefix bool) []string
 	// MetadataLast tells that what is wrong with the metadata of a new object is told when nothing else is wrong.
 	MetadataLast bool
+	// RepeatMistakes tells what Validate finds as often as it does, and not once; of metadata each is told once anyway.
+	RepeatMistakes bool
 	// Warnings returns warnings for the client about an accepted object.
 	Warnings func(obj, old client.Object) []string
 

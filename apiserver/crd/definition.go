@@ -68,7 +68,7 @@ func (c *custom) newKind(v *apiextensionsv1.CustomResourceDefinitionVersion) api
 		Resource:         names.Plural, Singular: names.Singular, ShortNames: names.ShortNames, Categories: names.Categories,
 		Namespaced: c.crd.Spec.Scope == apiextensionsv1.NamespaceScoped,
 		Object:     &unstructured.Unstructured{}, List: &unstructured.UnstructuredList{},
-		Generation: true, ConditionalUpdate: true,
+		Generation: true, ConditionalUpdate: true, RepeatMistakes: true,
 		Default: m.fillIn, Validate: m.validate, Warnings: finalizerWarnings, Fields: selectableFields(v.SelectableFields),
 		Deprecated: c.deprecation(v),
 		Custom: &apiserver.Custom{

@@ -76,8 +76,10 @@ func validateStored(stored []string, versions []apiextensions.CustomResourceDefi
 		return field.ErrorList{field.Invalid(at, stored, "must have at least one stored version")}
 	}
 	var errs field.ErrorList
-	for _, v := range versions {
-		if v.Storage && !slices.Contains(stored, v.Name) {
+	for i, v := range versions {
+		// Of two versions of one name Kubernetes finds only the first among those stored.
+		again := slices.ContainsFunc(versions[:i], func(before apiextensions.CustomResourceDefinitionVersion) bool { return before.Name == v.Name })
+		if v.Storage && (again || !slices.Contains(stored, v.Name)) {
 			errs = append(errs, field.Invalid(at, stored, "must have the storage version "+v.Name))
 		}
 	}

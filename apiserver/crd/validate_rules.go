@@ -29,6 +29,9 @@ type ruleScope struct {
 	times *uint64
 	total *ruleCosts
 	root  bool
+	// ruled tells of rules here or above, untyped of a schema among those with a type that there is not: then CEL can't
+	// tell what is below.
+	ruled, untyped bool
 }
 
 // ruleCosts sums up what the rules of a schema cost.
@@ -64,17 +67,18 @@ func (c *ruleCosts) observe(at *field.Path, cost uint64) {
 	c.expensive = c.expensive[:min(len(c.expensive), 4)]
 }
 
-func newRuleScope(*schemaProps) *ruleScope {
+func newRuleScope(s *schemaProps) *ruleScope {
 	once := uint64(1)
-	return &ruleScope{times: &once, total: &ruleCosts{}, root: true}
+	return &ruleScope{times: &once, total: &ruleCosts{}, root: true, ruled: len(s.XValidations) > 0}
 }
 
 // child is the scope of a schema below parent.
-func (r *ruleScope) child(parent, _ *schemaProps) *ruleScope {
+func (r *ruleScope) child(parent, s *schemaProps) *ruleScope {
 	if r == nil {
 		return nil
 	}
-	out := &ruleScope{total: r.total}
+	out := &ruleScope{total: r.total, ruled: r.ruled || s != nil && len(s.XValidations) > 0,
+		untyped: r.untyped || r.ruled && parent.Type != "" && !slices.Contains(schemaTypes, parent.Type)}
 	if most := maxElements(parent); r.times != nil && most != nil {
 		n := times(*r.times, *most)
 		out.times = &n
@@ -208,7 +212,7 @@ func (w *walker) compile(s *schemaProps, at *field.Path) field.ErrorList {
 		return field.ErrorList{field.InternalError(at, fmt.Errorf("internal error: failed to construct type information for x-kubernetes-validations rules: %w", err))}
 	}
 	declared := model.SchemaDeclType(structural, w.rules.root || s.XEmbeddedResource)
-	if declared == nil {
+	if declared == nil || w.rules.untyped {
 		return field.ErrorList{field.InternalError(at, fmt.Errorf("internal error: failed to construct type information for x-kubernetes-validations rules: unable to convert structural schema to CEL declarations"))}
 	}
 	base := environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion())

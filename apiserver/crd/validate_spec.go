@@ -29,6 +29,9 @@ func validateSpec(spec *definitionSpec, o options, at *field.Path) field.ErrorLi
 		o.structural = true
 	}
 	errs = append(errs, requireSchemas(spec, o, at)...)
+	if keepsUnknown(spec) && hasSchemaWith(spec, hasDefault) {
+		errs = append(errs, field.Invalid(at.Child("preserveUnknownFields"), true, "must be false in order to use defaults in the schema"))
+	}
 	errs = append(errs, validateVersions(spec, o, at.Child("versions"))...)
 	if wrong := utilvalidation.IsDNS1035Label(spec.Version); spec.Version != "" && len(wrong) > 0 {
 		errs = append(errs, field.Invalid(at.Child("version"), spec.Version, strings.Join(wrong, ",")))
@@ -47,7 +50,10 @@ func validateSpec(spec *definitionSpec, o options, at *field.Path) field.ErrorLi
 	errs = append(errs, validateSchema(spec.Validation, anyStatus, o.forVersion(spec.Version), at.Child("validation"))...)
 	errs = append(errs, validateSubresources(spec.Subresources, at.Child("subresources"))...)
 	errs = append(errs, validateColumns(spec.AdditionalPrinterColumns, at)...)
-	errs = append(errs, validateSelectable(spec.SelectableFields, spec.Validation, o, "", at)...)
+	errs = append(errs, validateSelectable(spec.SelectableFields, spec.Validation, o.tooManySelectable[""], "validations.schema is included", at)...)
+	if c := spec.Conversion; c != nil && c.Strategy != apiextensions.NoneConverter && keepsUnknown(spec) {
+		errs = append(errs, field.Invalid(at.Child("conversion", "strategy"), c.Strategy, "must be None if spec.preserveUnknownFields is true"))
+	}
 	return append(errs, validateConversion(spec.Conversion, o, at.Child("conversion"))...)
 }
 
@@ -121,7 +127,8 @@ func validateVersion(spec *definitionSpec, v *apiextensions.CustomResourceDefini
 	errs = append(errs, validateSchema(v.Schema, sub != nil && sub.Status != nil, o.forVersion(v.Name), at.Child("schema"))...)
 	errs = append(errs, validateSubresources(v.Subresources, at.Child("subresources"))...)
 	errs = append(errs, validateColumns(v.AdditionalPrinterColumns, at)...)
-	return append(errs, validateSelectable(v.SelectableFields, v.Schema, o, v.Name, at)...)
+	return append(errs, validateSelectable(v.SelectableFields, v.Schema, o.tooManySelectable[v.Name],
+		"`version.schema.openAPIV3Schema` is not included", at)...)
 }
 
 func validateDeprecation(deprecated bool, warning *string) []string {
@@ -219,15 +226,15 @@ func validatePath(path string, at *field.Path) field.ErrorList {
 // maxSelectable bounds the fields of a version that selectors may name.
 const maxSelectable = 8
 
-func validateSelectable(fields []apiextensions.SelectableField, schema *apiextensions.CustomResourceValidation, o options, version string, parent *field.Path) field.ErrorList {
+// validateSelectable returns what is wrong with fields that selectors may name. Needed is what tells of a schema that is
+// missing; many allows as many as there are.
+func validateSelectable(fields []apiextensions.SelectableField, schema *apiextensions.CustomResourceValidation, many bool, needed string, parent *field.Path) field.ErrorList {
 	at := parent.Child("selectableFields")
-	switch {
-	case len(fields) == 0:
+	if len(fields) == 0 {
 		return nil
-	case version == "" && schema == nil:
-		return field.ErrorList{field.Invalid(at, "", "may only be set when validations.schema is included")}
-	case version != "" && (schema == nil || schema.OpenAPIV3Schema == nil):
-		return field.ErrorList{field.Invalid(at, "", "may only be set when `version.schema.openAPIV3Schema` is not included")}
+	}
+	if schema == nil || schema.OpenAPIV3Schema == nil {
+		return field.ErrorList{field.Invalid(at, "", "may only be set when "+needed)}
 	}
 	var errs field.ErrorList
 	s, err := structuralschema.NewStructural(schema.OpenAPIV3Schema)
@@ -238,7 +245,7 @@ func validateSelectable(fields []apiextensions.SelectableField, schema *apiexten
 	for i, f := range fields {
 		errs = append(errs, validateSelectableField(f.JSONPath, s, seen, at.Index(i).Child("jsonPath"))...)
 	}
-	if len(seen) > maxSelectable && !o.tooManySelectable[version] {
+	if len(seen) > maxSelectable && !many {
 		errs = append(errs, field.TooMany(at, len(seen), maxSelectable))
 	}
 	return errs
@@ -247,6 +254,9 @@ func validateSelectable(fields []apiextensions.SelectableField, schema *apiexten
 func validateSelectableField(path string, s *structuralschema.Structural, seen map[string]bool, at *field.Path) field.ErrorList {
 	if path == "" {
 		return field.ErrorList{field.Required(at, "")}
+	}
+	if s == nil {
+		return nil // where kube-apiserver panics
 	}
 	found, schema, err := cel.ValidFieldPath(path, s, cel.WithFieldPathAllowArrayNotation(false))
 	if err != nil {

@@ -4,8 +4,9 @@ package openapi
 // names of models, or of models and their fields.
 
 const (
-	api       = "io.k8s.api."
-	machinery = "io.k8s.apimachinery.pkg."
+	api        = "io.k8s.api."
+	machinery  = "io.k8s.apimachinery.pkg."
+	extensible = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions."
 )
 
 // listMarkers tells how server-side apply merges a list or a map, where that does not follow from
@@ -51,6 +52,8 @@ var listMarkers = map[string]string{
 	api + "resource.v1.ResourceClaimStatus.devices":                                         "map driver,device,pool,shareID",
 	api + "resource.v1.ResourceSliceSpec.skipNodeOperations":                                "set",
 	api + "storage.v1.CSIDriverSpec.volumeLifecycleModes":                                   "set",
+	extensible + "v1.CustomResourceDefinitionStatus.conditions":                             "map type",
+	extensible + "v1.JSONSchemaProps.x-kubernetes-validations":                              "map rule",
 }
 
 // atomicTypes are replaced as a whole wherever they stand.
