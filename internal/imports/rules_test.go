@@ -134,6 +134,7 @@ var rules = []rule{
 	{pkg: "internal/nstest", may: []string{"github.com/vishvananda/netlink"},
 		why: "moves tests into namespaces of their own; only tests import it"},
 	{pkg: "internal/selfimage", may: []string{"github.com/google/go-containerregistry/..."}, why: "images of the running program, for demos and tests"},
+	{pkg: "internal/weigh", may: []string{"golang.org/x/sys/unix"}, why: "it builds programs that link the library, and links none of it"},
 	{pkg: "internal/imports", why: "go list is all it needs"},
 	{pkg: "internal/e2e", why: "tests start programs, they link none"},
 
