@@ -261,7 +261,7 @@ func (c *call) discovery(path string) {
 		c.unknownVersion(path)
 		return
 	}
-	f, err := negotiate(c.r, false)
+	f, err := negotiate(c.r, false, true)
 	if err != nil {
 		c.fail(err)
 		return

@@ -149,9 +149,16 @@ func (c *call) tableOptions() (tableOptions, error) {
 
 // negotiated reads the Accept header.
 func (c *call) negotiated() error {
-	f, err := negotiate(c.r, c.rq.verb == verbWatch)
+	f, err := negotiate(c.r, c.rq.verb == verbWatch, c.hasTable())
 	c.format = f
 	return err
+}
+
+// hasTable tells whether what the request is answered with can be shown as a Table: answers to questions can't, nor what
+// subresources with functions of their own answer.
+func (c *call) hasTable() bool {
+	_, own := c.rq.res.Subresources[c.target.ref.Subresource]
+	return c.rq.res.Review == nil && !own && !(c.rq.res.PlainStatus && c.target.ref.Subresource == "status")
 }
 
 // success sends a Status that tells what happened to an object.

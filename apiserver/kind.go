@@ -36,6 +36,8 @@ type Kind struct {
 	// Status tells that the kind has a status subresource: writes to the object then leave
 	// status alone, writes to /status leave all but status alone.
 	Status bool
+	// PlainStatus tells that the status subresource is never shown as a Table.
+	PlainStatus bool
 	// Generation tells that metadata.generation counts the changes of the spec.
 	Generation bool
 	// KeepStatus tells that a new object keeps the status it was sent with, as a Node does.

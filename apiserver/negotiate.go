@@ -104,8 +104,9 @@ func acceptable(r *http.Request, types []string) error {
 	}}
 }
 
-// negotiate chooses the form of an answer; stream asks for one that events can be sent in.
-func negotiate(r *http.Request, stream bool) (format, error) {
+// negotiate chooses the form of an answer; stream asks for one that events can be sent in, and without tables a Table
+// is not among the forms.
+func negotiate(r *http.Request, stream, tables bool) (format, error) {
 	header := r.Header.Get("Accept")
 	if header == "" {
 		return format{media: mediaJSON}, nil
@@ -123,7 +124,7 @@ func negotiate(r *http.Request, stream bool) (format, error) {
 		if kind := c.params["stream"]; kind != "" && (kind != "watch" || f.media == mediaYAML) {
 			continue
 		}
-		if (f.as != "" || c.params["g"] != "" || f.version != "") && !f.known(c.params["g"]) {
+		if (f.as != "" || c.params["g"] != "" || f.version != "") && !f.known(c.params["g"], tables) {
 			continue
 		}
 		if stream && f.media == mediaYAML {
@@ -135,13 +136,13 @@ func negotiate(r *http.Request, stream bool) (format, error) {
 }
 
 // known tells whether the server can transform objects to what as asks for.
-func (f *format) known(group string) bool {
+func (f *format) known(group string, tables bool) bool {
 	if group != metav1.GroupName || f.version != "v1" && f.version != "v1beta1" {
 		return false
 	}
 	switch f.as {
 	case "Table":
-		return f.media != mediaProto
+		return tables && f.media != mediaProto
 	case "PartialObjectMetadata", "PartialObjectMetadataList":
 		return true
 	}

@@ -32,6 +32,7 @@ func APIService() apiserver.Kind {
 		Object:            &apiregistrationv1.APIService{},
 		List:              &apiregistrationv1.APIServiceList{},
 		Status:            true,
+		PlainStatus:       true,
 		ConditionalUpdate: true,
 		StatusResets:      []string{"metadata"},
 		NameIsValid:       func(name string, _ bool) []string { return content.IsPathSegmentName(name) },

@@ -20,7 +20,7 @@ func definitionKind() apiserver.Kind {
 		Resource:         "customresourcedefinitions", Singular: "customresourcedefinition",
 		ShortNames: []string{"crd", "crds"}, Categories: []string{"api-extensions"},
 		Object: &apiextensionsv1.CustomResourceDefinition{}, List: &apiextensionsv1.CustomResourceDefinitionList{},
-		Status: true, Generation: true, ConditionalUpdate: true, ReturnDeleted: true, RepeatMistakes: true,
+		Status: true, PlainStatus: true, Generation: true, ConditionalUpdate: true, ReturnDeleted: true, RepeatMistakes: true,
 		Default: func(obj client.Object) {
 			apiextensionsv1.SetObjectDefaults_CustomResourceDefinition(obj.(*apiextensionsv1.CustomResourceDefinition))
 		},

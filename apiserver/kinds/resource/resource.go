@@ -58,7 +58,7 @@ func DeviceTaintRule() apiserver.Kind {
 	k := newKind("DeviceTaintRule", "devicetaintrules", "devicetaintrule")
 	k.Object, k.List = &resourcev1.DeviceTaintRule{}, &resourcev1.DeviceTaintRuleList{}
 	k.Generation = true
-	k.Status = true
+	k.Status, k.PlainStatus = true, true
 	k.StatusResets = []string{"metadata"}
 	k.ConditionalUpdate = true
 	k.ReturnDeleted = false
@@ -83,7 +83,7 @@ func ResourceClaim() apiserver.Kind {
 	k := newKind("ResourceClaim", "resourceclaims", "resourceclaim")
 	k.Object, k.List = &resourcev1.ResourceClaim{}, &resourcev1.ResourceClaimList{}
 	k.Namespaced = true
-	k.Status = true
+	k.Status, k.PlainStatus = true, true
 	k.StatusResets = []string{"metadata"}
 	k.Default = row.Of(func(o *resourcev1.ResourceClaim) {
 		defaultClaim(&o.Spec)
