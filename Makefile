@@ -6,7 +6,7 @@ TAGS := seccomp,grpcnotrace
 export GOFLAGS := -tags=$(TAGS)
 TOOL := GOFLAGS= go tool -modfile=internal/tools/go.mod
 
-.PHONY: run build kubectl test setup-build setup-run setup-test lint unit test-store test-kubernetes test-clients test-etcd test-conformance bench bench-store clean
+.PHONY: run build kubectl test setup-build setup-run setup-test setup-conformance lint unit test-store test-kubernetes test-clients test-etcd test-conformance bench bench-store clean
 
 ## run: start a whole cluster with a demo in it; ARGS="-dir /var/lib/inboard -demo=false"
 run: setup-run
@@ -34,6 +34,9 @@ setup-run:
 setup-test:
 	@internal/scripts/setup.sh test
 
+setup-conformance:
+	@internal/scripts/setup.sh conformance
+
 lint:
 	@echo "gofmt"; unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt would change:"; echo "$$unformatted"; exit 1; }
 	@echo "go vet"; go vet ./...
@@ -60,7 +63,7 @@ test-etcd: setup-test
 	cd internal/compare/etcd && GOFLAGS= go test -timeout 30m ./... -args -kubernetes $(CURDIR)/bin/kubernetes
 
 ## test-conformance: tests of the official conformance suite on examples/cluster; ARGS="-lists api -focus REGEXP"
-test-conformance: setup-test
+test-conformance: setup-conformance
 	cd internal/conformance && GOFLAGS= go test ./... && GOFLAGS= go run . $(ARGS)
 
 ## test-store: the store's heavy tests: long chaos, 200 rounds of kill -9, loss of power, clocks that jump

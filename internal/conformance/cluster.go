@@ -80,6 +80,22 @@ func startCluster(ctx context.Context, dir, results, mirror string) (*cluster, e
 	return c, nil
 }
 
+var errEnded = errors.New("the cluster ended by itself")
+
+// whileRunning returns a context that ends with ctx, and when the cluster does.
+func (c *cluster) whileRunning(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case err := <-c.exited:
+			c.exited <- err
+			cancel(errEnded)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
 // await waits until the node is ready.
 func (c *cluster) await(ctx context.Context, kubectl string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
@@ -94,7 +110,7 @@ func (c *cluster) await(ctx context.Context, kubectl string) error {
 			return errors.New("the cluster's node is not ready")
 		case err := <-c.exited:
 			c.exited <- err
-			return errors.New("the cluster ended by itself")
+			return errEnded
 		case <-time.After(200 * time.Millisecond):
 		}
 	}

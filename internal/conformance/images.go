@@ -18,29 +18,40 @@ import (
 // registryHost is where the suite's images are named.
 const registryHost = "registry.k8s.io"
 
+// busybox is where setup.sh lets Debian put a busybox that needs no libraries.
+const busybox = "/usr/bin/busybox"
+
+// standIns are the images, of programs in dir.
+func standIns(dir string) map[imageutils.ImageID]selfimage.Config {
+	program := func(at string, cmd ...string) selfimage.Config {
+		file := selfimage.File{Path: at, Host: filepath.Join(dir, path.Base(at)), Mode: 0o755}
+		return selfimage.Config{Files: []selfimage.File{file}, Entrypoint: []string{at}, Cmd: cmd}
+	}
+	pause := program("/pause")
+	pause.User = "65535:65535"
+	box := selfimage.Config{Cmd: []string{"sh"}}
+	for _, name := range []string{"cat", "echo", "sh", "sleep", "true"} {
+		box.Files = append(box.Files, selfimage.File{Path: "/bin/" + name, Host: busybox, Mode: 0o755})
+	}
+	return map[imageutils.ImageID]selfimage.Config{
+		imageutils.Pause:     pause,
+		imageutils.Agnhost:   program("/agnhost", "pause"),
+		imageutils.APIServer: program("/sample-apiserver"),
+		imageutils.Etcd:      program("/usr/local/bin/etcd"),
+		imageutils.BusyBox:   box,
+	}
+}
+
 // serveImages serves stand-ins for the images that the listed tests pull, under the paths that those have, on loopback
 // until ctx ends. It returns the registry's URL.
 func serveImages(ctx context.Context, dir string) (string, error) {
 	images := map[string]v1.Image{}
-	for _, i := range []struct {
-		id   imageutils.ImageID
-		at   string // the program, which has the name of one that build makes
-		cmd  []string
-		user string
-	}{
-		{imageutils.Pause, "/pause", nil, "65535:65535"},
-		{imageutils.Agnhost, "/agnhost", []string{"pause"}, ""},
-		{imageutils.APIServer, "/sample-apiserver", nil, ""},
-		{imageutils.Etcd, "/usr/local/bin/etcd", nil, ""},
-	} {
-		img, err := selfimage.New(selfimage.Config{
-			Files:      []selfimage.File{{Path: i.at, Host: filepath.Join(dir, path.Base(i.at)), Mode: 0o755}},
-			Entrypoint: []string{i.at}, Cmd: i.cmd, User: i.user,
-		})
+	for id, cfg := range standIns(dir) {
+		img, err := selfimage.New(cfg)
 		if err != nil {
 			return "", err
 		}
-		images[strings.TrimPrefix(imageutils.GetE2EImage(i.id), registryHost+"/")] = img
+		images[strings.TrimPrefix(imageutils.GetE2EImage(id), registryHost+"/")] = img
 	}
 	registry, err := selfimage.NewRegistry(images)
 	if err != nil {

@@ -121,7 +121,7 @@ func runList(ctx context.Context, o *options, name, mirror string) (bool, error)
 	specs, err := ginkgo(ctx, o, c, l, results)
 	took := time.Since(begun)
 	if err := errors.Join(err, c.stop()); err != nil {
-		return false, err
+		return false, fmt.Errorf("%w; see %s", err, results)
 	}
 	return judge(os.Stdout, l, specs, took), nil
 }

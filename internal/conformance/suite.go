@@ -86,8 +86,11 @@ func focusOf(tests []string) string {
 	return strings.Join(out, "|")
 }
 
-// ginkgo runs the tests, and returns what became of all specs of the suite. That tests failed is no error.
+// ginkgo runs the tests, and returns what became of all specs of the suite. That tests failed is no error; that the
+// cluster ended meanwhile is.
 func ginkgo(ctx context.Context, o *options, c *cluster, l *list, results string) (types.SpecReports, error) {
+	ctx, cancel := c.whileRunning(ctx)
+	defer cancel()
 	log, err := os.Create(filepath.Join(results, "log"))
 	if err != nil {
 		return nil, err
@@ -106,7 +109,7 @@ func ginkgo(ctx context.Context, o *options, c *cluster, l *list, results string
 	err = cmd.Run()
 	if ctx.Err() != nil {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // a test that does not listen
-		return nil, errors.New("interrupted")
+		return nil, context.Cause(ctx)
 	}
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		return nil, err

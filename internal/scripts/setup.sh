@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is needed besides Go: setup.sh PURPOSE, with PURPOSE build, run or test.
+# Installs what is needed besides Go: setup.sh PURPOSE, with PURPOSE build, run, test or conformance.
 # Says what it installs; says nothing when all is there.
 set -eu
 
@@ -11,6 +11,7 @@ need() { # need PACKAGE TEST...: package is wanted unless the test succeeds
   shift
   "$@" >/dev/null 2>&1 || want+=("$package")
 }
+static() { [ -x "$1" ] && ! ldd "$1"; }
 header() { echo "#include <$1>" | cc -E -x c - ; }
 
 command -v go >/dev/null || { echo "setup: Go is missing; install it from https://go.dev/dl/ (version $(sed -n 's/^go //p' go.mod) or later)" >&2; exit 1; }
@@ -21,6 +22,7 @@ need libseccomp-dev header seccomp.h
 [ "$purpose" = build ] || need iptables command -v iptables-restore
 need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
 [ "$purpose" != test ] || need git command -v git
+[ "$purpose" != conformance ] || need busybox-static static /usr/bin/busybox # of the suite's images one is made of it
 
 [ ${#want[@]} -gt 0 ] || exit 0
 if [ "$(id -u)" != 0 ]; then
