@@ -22,9 +22,6 @@ func (s *Server) create(ctx context.Context, rq *request, obj client.Object) (fo
 	if err := rq.sameNamespace(obj); err != nil {
 		return found{}, err
 	}
-	if rq.res.Review != nil {
-		return s.review(ctx, rq, obj)
-	}
 	if obj.GetResourceVersion() != "" {
 		return found{}, unreasoned("resourceVersion should not be set on objects to be created")
 	}

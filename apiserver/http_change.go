@@ -30,11 +30,27 @@ func (c *call) create() error {
 	if err := c.body(obj, c.rq.served().GroupVersionKind, opts.FieldValidation); err != nil {
 		return err
 	}
+	if c.rq.res.Review != nil {
+		out, err := c.server.review(c.r.Context(), c.rq, obj)
+		if err != nil {
+			return err
+		}
+		return c.answer(out)
+	}
 	f, err := c.server.create(c.r.Context(), c.rq, obj)
 	if err != nil {
 		return err
 	}
 	return c.found(http.StatusCreated, f)
+}
+
+// answer sends what came of what was posted but is not stored.
+func (c *call) answer(out runtime.Object) error {
+	if status, ok := out.(*metav1.Status); ok {
+		c.status(http.StatusCreated, status)
+		return nil
+	}
+	return c.object(http.StatusCreated, out)
 }
 
 func (c *call) createSubresource(fieldValidation string) error {
@@ -52,11 +68,7 @@ func (c *call) createSubresource(fieldValidation string) error {
 	if err != nil {
 		return err
 	}
-	if status, ok := out.(*metav1.Status); ok {
-		c.status(http.StatusCreated, status)
-		return nil
-	}
-	return c.object(http.StatusCreated, out)
+	return c.answer(out)
 }
 
 func (c *call) update() error {

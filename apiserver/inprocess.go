@@ -116,7 +116,7 @@ func (c *inProcess) Create(ctx context.Context, ref client.Ref, obj runtime.Obje
 	return c.server.viewWritten(rq, f)
 }
 
-// create returns what was stored, or the answer of a subresource.
+// create returns what was stored, or the answer to what is not.
 func (c *inProcess) create(ctx context.Context, rq *request, obj runtime.Object, opts *metav1.CreateOptions) (found, runtime.Object, error) {
 	if err := rq.createOptions(opts); err != nil {
 		return found{}, nil, err
@@ -131,6 +131,10 @@ func (c *inProcess) create(ctx context.Context, rq *request, obj runtime.Object,
 	own, err := rq.served().own(obj)
 	if err != nil {
 		return found{}, nil, err
+	}
+	if rq.res.Review != nil {
+		answer, err := c.server.review(ctx, rq, own)
+		return found{}, answer, err
 	}
 	f, err := c.server.create(ctx, rq, own)
 	return f, nil, err

@@ -129,9 +129,9 @@ type Kind struct {
 	Custom *Custom
 
 	// Review, when not nil, makes the kind one whose objects are questions: they can only be created, which
-	// is answered by what Review returns, and nothing is stored. Of the other functions Validate alone is
+	// is answered by what Review returns, and nothing is stored of them. Of the other functions Validate alone is
 	// used. List may be nil.
-	Review func(ctx context.Context, r *ReviewRequest) (client.Object, error)
+	Review func(ctx context.Context, r *ReviewRequest) (runtime.Object, error)
 }
 
 // Scale maps the fields of a kind to autoscaling/v1 Scale.

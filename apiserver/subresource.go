@@ -149,6 +149,12 @@ func (s *Server) createSubresource(ctx context.Context, rq *request, body runtim
 	if _, err := s.validateAdmission(ctx, rq, ar); err != nil {
 		return nil, err
 	}
+	return s.runSubresource(ctx, rq, body)
+}
+
+// runSubresource is createSubresource after admission.
+func (s *Server) runSubresource(ctx context.Context, rq *request, body runtime.Object) (runtime.Object, error) {
+	sub := rq.res.Subresources[rq.ref.Subresource]
 	return sub.Create(ctx, SubresourceRequest{
 		Ref: rq.ref, Body: body, DryRun: rq.dryRun, Warn: rq.warn, server: s, request: rq,
 		Mutate: func(ctx context.Context, change func(client.Object) error) (client.Object, error) {

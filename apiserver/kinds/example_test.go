@@ -15,6 +15,7 @@ func ExampleAll() {
 		fmt.Printf("%s/%s %v\n", k.GroupVersion(), k.Resource, k.ShortNames)
 	}
 	// Output:
+	// v1/bindings []
 	// v1/configmaps [cm]
 	// v1/endpoints [ep]
 	// v1/events [ev]

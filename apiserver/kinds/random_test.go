@@ -119,7 +119,7 @@ func TestRows(t *testing.T) {
 			t.Errorf("%s: an empty object: %v", k.Kind, errs)
 		}
 	}
-	if len(seen) != 61 {
+	if len(seen) != 62 {
 		t.Errorf("%d kinds", len(seen))
 	}
 }

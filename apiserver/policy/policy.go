@@ -22,6 +22,7 @@ import (
 
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/internal/follow"
+	"github.com/inboard/inboard/apiserver/internal/registration"
 )
 
 // Config describes a Policies.
@@ -88,10 +89,10 @@ func (p *Policies) mutators(ctx context.Context) (active []*policy[*mutator], er
 }
 
 // exempt tells that a request is for the configuration of admission itself, which must not be able to lock everybody
-// out of mending it. Webhooks are subject to policies.
+// out of mending it, or for a review. Webhooks are subject to policies.
 func exempt(r *apiserver.AdmissionRequest) bool {
 	if r.Ref.Group != admissionregistrationv1.GroupName {
-		return false
+		return registration.IsReview(r.Ref.Group, r.Ref.Resource)
 	}
 	switch r.Ref.Resource {
 	case "validatingadmissionpolicies", "validatingadmissionpolicybindings", "mutatingadmissionpolicies", "mutatingadmissionpolicybindings":

@@ -8,14 +8,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/apiserver/internal/registration"
 )
-
-// reviews are resources that webhooks are not asked about: nothing of them is stored, and whom a webhook keeps from
-// asking what it may do can't mend the webhook.
-var reviews = map[string][]string{
-	"authentication.k8s.io": {"selfsubjectreviews", "tokenreviews"},
-	"authorization.k8s.io":  {"localsubjectaccessreviews", "selfsubjectaccessreviews", "selfsubjectrulesreviews", "subjectaccessreviews"},
-}
 
 // warnings tells of rules that have no effect.
 func warnings(obj, _ client.Object) []string {
@@ -39,7 +33,7 @@ func excluded(r *admissionregistrationv1.RuleWithOperations) []string {
 	var out []string
 	for _, group := range r.APIGroups {
 		for _, resource := range r.Resources {
-			if name := resource + "." + group; slices.Contains(reviews[group], resource) && !slices.Contains(out, name) {
+			if name := resource + "." + group; registration.IsReview(group, resource) && !slices.Contains(out, name) {
 				out = append(out, name)
 			}
 		}

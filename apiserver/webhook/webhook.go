@@ -22,6 +22,7 @@ import (
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/internal/follow"
 	"github.com/inboard/inboard/apiserver/internal/hookclient"
+	"github.com/inboard/inboard/apiserver/internal/registration"
 )
 
 // Config describes Webhooks.
@@ -99,7 +100,7 @@ func (w *Webhooks) hooks(ctx context.Context, source int, r *apiserver.Admission
 	if err := w.follower.Read(ctx, func() { list = w.view.hooks[source] }); err != nil {
 		return nil, fmt.Errorf("webhook: %w", err)
 	}
-	if len(list) == 0 || isConfiguration(r) {
+	if len(list) == 0 || isConfiguration(r) || registration.IsReview(r.Ref.Group, r.Ref.Resource) {
 		return nil, nil
 	}
 	return list, nil

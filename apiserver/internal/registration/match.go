@@ -17,6 +17,16 @@ import (
 	"github.com/inboard/inboard/apiserver"
 )
 
+// reviews are resources that neither webhooks nor policies are asked about: nothing of them is stored, and who is kept
+// from asking what one may do can't mend what keeps one from it.
+var reviews = map[string][]string{
+	"authentication.k8s.io": {"selfsubjectreviews", "tokenreviews"},
+	"authorization.k8s.io":  {"localsubjectaccessreviews", "selfsubjectaccessreviews", "selfsubjectrulesreviews", "subjectaccessreviews"},
+}
+
+// IsReview tells of resources that neither webhooks nor policies are asked about, whatever their rules say.
+func IsReview(group, resource string) bool { return slices.Contains(reviews[group], resource) }
+
 // Matcher tells which requests a webhook, a policy or a binding is about. It is safe for concurrent use.
 type Matcher struct {
 	*admissionregistrationv1.MatchResources

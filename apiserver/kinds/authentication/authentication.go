@@ -10,6 +10,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
@@ -29,7 +30,7 @@ func newKind(kind string, obj client.Object) apiserver.Kind {
 // SelfSubjectReview returns the row of SelfSubjectReview: who am I?
 func SelfSubjectReview() apiserver.Kind {
 	k := newKind("SelfSubjectReview", &authenticationv1.SelfSubjectReview{})
-	k.Review = func(_ context.Context, r *apiserver.ReviewRequest) (client.Object, error) {
+	k.Review = func(_ context.Context, r *apiserver.ReviewRequest) (runtime.Object, error) {
 		o := &authenticationv1.SelfSubjectReview{Status: authenticationv1.SelfSubjectReviewStatus{UserInfo: infoOf(r.User)}}
 		o.CreationTimestamp = metav1.NewTime(time.Now().Truncate(time.Second))
 		return o, nil
@@ -40,7 +41,7 @@ func SelfSubjectReview() apiserver.Kind {
 // TokenReview returns the row of TokenReview: who is a bearer token of?
 func TokenReview() apiserver.Kind {
 	k := newKind("TokenReview", &authenticationv1.TokenReview{})
-	k.Review = func(ctx context.Context, r *apiserver.ReviewRequest) (client.Object, error) {
+	k.Review = func(ctx context.Context, r *apiserver.ReviewRequest) (runtime.Object, error) {
 		o := r.Object.(*authenticationv1.TokenReview)
 		if o.Spec.Token == "" {
 			return nil, apierrors.NewBadRequest("token is required for TokenReview in authentication")

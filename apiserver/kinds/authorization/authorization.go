@@ -9,6 +9,7 @@ import (
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
@@ -31,7 +32,7 @@ func newKind(kind string, obj client.Object) apiserver.Kind {
 func SubjectAccessReview() apiserver.Kind {
 	k := newKind("SubjectAccessReview", &authorizationv1.SubjectAccessReview{})
 	k.Validate = row.Check(validateSubjectAccess)
-	k.Review = func(ctx context.Context, r *apiserver.ReviewRequest) (client.Object, error) {
+	k.Review = func(ctx context.Context, r *apiserver.ReviewRequest) (runtime.Object, error) {
 		o := r.Object.(*authorizationv1.SubjectAccessReview)
 		o.Status = ask(ctx, r, subjectOf(&o.Spec), o.Spec.ResourceAttributes, o.Spec.NonResourceAttributes)
 		return o, nil
@@ -44,7 +45,7 @@ func LocalSubjectAccessReview() apiserver.Kind {
 	k := newKind("LocalSubjectAccessReview", &authorizationv1.LocalSubjectAccessReview{})
 	k.Namespaced = true
 	k.Validate = row.Check(validateLocalSubjectAccess)
-	k.Review = func(ctx context.Context, r *apiserver.ReviewRequest) (client.Object, error) {
+	k.Review = func(ctx context.Context, r *apiserver.ReviewRequest) (runtime.Object, error) {
 		o := r.Object.(*authorizationv1.LocalSubjectAccessReview)
 		o.Status = ask(ctx, r, subjectOf(&o.Spec), o.Spec.ResourceAttributes, nil)
 		return o, nil
@@ -56,7 +57,7 @@ func LocalSubjectAccessReview() apiserver.Kind {
 func SelfSubjectAccessReview() apiserver.Kind {
 	k := newKind("SelfSubjectAccessReview", &authorizationv1.SelfSubjectAccessReview{})
 	k.Validate = row.Check(validateSelfSubjectAccess)
-	k.Review = func(ctx context.Context, r *apiserver.ReviewRequest) (client.Object, error) {
+	k.Review = func(ctx context.Context, r *apiserver.ReviewRequest) (runtime.Object, error) {
 		o := r.Object.(*authorizationv1.SelfSubjectAccessReview)
 		o.Status = ask(ctx, r, r.User, o.Spec.ResourceAttributes, o.Spec.NonResourceAttributes)
 		return o, nil
@@ -67,7 +68,7 @@ func SelfSubjectAccessReview() apiserver.Kind {
 // SelfSubjectRulesReview returns the row of SelfSubjectRulesReview: what may I do in a namespace?
 func SelfSubjectRulesReview() apiserver.Kind {
 	k := newKind("SelfSubjectRulesReview", &authorizationv1.SelfSubjectRulesReview{})
-	k.Review = func(ctx context.Context, r *apiserver.ReviewRequest) (client.Object, error) {
+	k.Review = func(ctx context.Context, r *apiserver.ReviewRequest) (runtime.Object, error) {
 		namespace := r.Object.(*authorizationv1.SelfSubjectRulesReview).Spec.Namespace
 		if namespace == "" {
 			return nil, apierrors.NewBadRequest("no namespace on request")

@@ -15,6 +15,7 @@ import (
 
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/client"
+	"github.com/inboard/inboard/apiserver/kinds/internal/row"
 )
 
 // binding is the subresource by which a scheduler assigns a pod to a node.
@@ -25,6 +26,21 @@ func binding() apiserver.Subresource {
 		Create: bind,
 		Copy:   copyForBinding,
 	}
+}
+
+// Binding returns the row of Binding: the older form of a pod's subresource, which clients still post to.
+func Binding() apiserver.Kind {
+	k := apiserver.Kind{
+		GroupVersionKind: corev1.SchemeGroupVersion.WithKind("Binding"),
+		Resource:         "bindings", Singular: "binding", Namespaced: true, Verbs: []string{"create"}, Object: &corev1.Binding{},
+		Review: func(ctx context.Context, r *apiserver.ReviewRequest) (runtime.Object, error) {
+			pod := client.Ref{GroupVersionResource: corev1.SchemeGroupVersion.WithResource("pods"),
+				Namespace: r.Object.GetNamespace(), Name: r.Object.GetName(), Subresource: "binding"}
+			return r.Post(ctx, pod, r.Object)
+		},
+	}
+	k.Columns, k.Row = row.Plain()
+	return k
 }
 
 // copyForBinding copies what a binding changes. A deep copy, of which the spec is the larger part, costs more than

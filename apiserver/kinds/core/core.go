@@ -12,7 +12,7 @@ import (
 // Kinds returns the rows of all kinds of the core group. The slice is the caller's own.
 func Kinds() []apiserver.Kind {
 	return []apiserver.Kind{
-		ConfigMap(), Endpoints(), Event(), LimitRange(), Namespace(), Node(), PersistentVolumeClaim(), PersistentVolume(),
+		Binding(), ConfigMap(), Endpoints(), Event(), LimitRange(), Namespace(), Node(), PersistentVolumeClaim(), PersistentVolume(),
 		Pod(), PodTemplate(), ReplicationController(), ResourceQuota(), Secret(), ServiceAccount(), Service(),
 	}
 }
