@@ -36,7 +36,7 @@ func admissionError(r *AdmissionRequest, err error) error {
 		// The name is not made yet.
 		name = cmp.Or(r.Object.GetName(), r.Object.GetGenerateName())
 	}
-	return apierrors.NewForbidden(r.request.res.gr, cmp.Or(name, "Unknown"), err)
+	return apierrors.NewForbidden(r.request.named(), cmp.Or(name, "Unknown"), err)
 }
 
 func internalError(err error) error { return apierrors.NewInternalError(err) }

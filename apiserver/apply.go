@@ -78,7 +78,7 @@ func (s *Server) applyNew(ctx context.Context, rq *request, a *applyConfiguratio
 	}
 	obj := body
 	if uid := obj.GetUID(); uid != "" {
-		return found{}, apierrors.NewConflict(rq.res.gr, rq.ref.Name,
+		return found{}, apierrors.NewConflict(rq.named(), rq.ref.Name,
 			fmt.Errorf("uid mismatch: the provided object specified uid %s, and no existing object was found", uid))
 	}
 	if err := rq.samePatched(obj); err != nil {

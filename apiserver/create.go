@@ -67,7 +67,7 @@ func (s *Server) createNew(ctx context.Context, rq *request, obj client.Object) 
 			return f, err
 		}
 	}
-	return found{}, apierrors.NewGenerateNameConflict(rq.res.gr, obj.GetGenerateName(), 1)
+	return found{}, apierrors.NewGenerateNameConflict(rq.named(), obj.GetGenerateName(), 1)
 }
 
 // createAdmitted runs a new object that admission has made, and that has its name, through the rest of the pipeline.
@@ -162,7 +162,7 @@ func (s *Server) insert(ctx context.Context, rq *request, ar *AdmissionRequest, 
 }
 
 func (rq *request) alreadyExists(e *store.Entry) error {
-	err := apierrors.NewAlreadyExists(rq.res.gr, rq.ref.Name)
+	err := apierrors.NewAlreadyExists(rq.named(), rq.ref.Name)
 	if old, e := rq.res.object(e); e == nil && old.GetDeletionTimestamp() != nil {
 		err.ErrStatus.Message = "object is being deleted: " + err.ErrStatus.Message
 	}

@@ -178,10 +178,10 @@ const preconditionFailed = "Precondition failed"
 // its own.
 func (rq *request) namespacePreconditions(obj client.Object, p *metav1.Preconditions) error {
 	if p.UID != nil && *p.UID != obj.GetUID() {
-		return apierrors.NewConflict(rq.res.gr, rq.ref.Name, fmt.Errorf("%s: UID in precondition: %v, UID in object meta: %v", preconditionFailed, *p.UID, obj.GetUID()))
+		return apierrors.NewConflict(rq.named(), rq.ref.Name, fmt.Errorf("%s: UID in precondition: %v, UID in object meta: %v", preconditionFailed, *p.UID, obj.GetUID()))
 	}
 	if p.ResourceVersion != nil && *p.ResourceVersion != obj.GetResourceVersion() {
-		return apierrors.NewConflict(rq.res.gr, rq.ref.Name, fmt.Errorf("%s: ResourceVersion in precondition: %v, ResourceVersion in object meta: %v",
+		return apierrors.NewConflict(rq.named(), rq.ref.Name, fmt.Errorf("%s: ResourceVersion in precondition: %v, ResourceVersion in object meta: %v",
 			preconditionFailed, *p.ResourceVersion, obj.GetResourceVersion()))
 	}
 	return nil

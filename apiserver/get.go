@@ -99,7 +99,7 @@ func (s *Server) find(ctx context.Context, rq *request) (found, error) {
 	if rq.batch != nil {
 		if p := rq.batch.pending[rq.key()]; p != nil {
 			if p.state == nil {
-				return found{}, apierrors.NewNotFound(rq.res.gr, rq.ref.Name)
+				return found{}, apierrors.NewNotFound(rq.named(), rq.ref.Name)
 			}
 			return p.found, nil
 		}
@@ -109,7 +109,7 @@ func (s *Server) find(ctx context.Context, rq *request) (found, error) {
 		return found{}, storeError(err, 0)
 	}
 	if e == nil {
-		return found{}, apierrors.NewNotFound(rq.res.gr, rq.ref.Name)
+		return found{}, apierrors.NewNotFound(rq.named(), rq.ref.Name)
 	}
 	return rq.res.found(e), nil
 }

@@ -167,8 +167,9 @@ func (c *call) delete() error {
 		if err != nil {
 			return err
 		}
+		named := c.rq.named()
 		return c.success(http.StatusOK, &metav1.StatusDetails{
-			Name: obj.GetName(), Group: c.rq.res.Group, Kind: c.rq.res.Resource, UID: obj.GetUID(),
+			Name: obj.GetName(), Group: named.Group, Kind: named.Resource, UID: obj.GetUID(),
 		})
 	}
 	code := http.StatusOK

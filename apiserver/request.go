@@ -117,7 +117,7 @@ func (rq *request) begin(ctx context.Context, s *Server) error {
 		return notFoundPath()
 	}
 	if rq.ref.Subresource == "" && !rq.res.serves(rq.verb) {
-		return apierrors.NewMethodNotSupported(rq.res.gr, rq.verb)
+		return apierrors.NewMethodNotSupported(rq.named(), rq.verb)
 	}
 	return nil
 }
@@ -125,7 +125,7 @@ func (rq *request) begin(ctx context.Context, s *Server) error {
 // one checks that the request names one object.
 func (rq *request) one() error {
 	if rq.ref.Name == "" {
-		return badRequest("the request to %s %s names no object", rq.verb, rq.res.gr)
+		return badRequest("the request to %s %s names no object", rq.verb, rq.named())
 	}
 	if rq.res.Namespaced && rq.ref.Namespace == "" {
 		return badRequest("an empty namespace may not be set when a resource name is provided")

@@ -38,14 +38,14 @@ func (s *Server) replace(ctx context.Context, rq *request, body runtime.Object) 
 		case !once:
 			return body.DeepCopyObject(), nil
 		case tried:
-			return nil, apierrors.NewConflict(rq.res.gr, rq.ref.Name, errModified)
+			return nil, apierrors.NewConflict(rq.named(), rq.ref.Name, errModified)
 		}
 		tried = true
 		return body, nil
 	})
 	if apierrors.IsNotFound(err) && rq.res.UpdateCreates && rq.ref.Subresource == "" && rq.isAboutObject(err) {
 		if uid := obj.GetUID(); uid != "" {
-			return found{}, false, apierrors.NewConflict(rq.res.gr, rq.ref.Name, rq.uidMismatch("", uid))
+			return found{}, false, apierrors.NewConflict(rq.named(), rq.ref.Name, rq.uidMismatch("", uid))
 		}
 		obj.SetResourceVersion("")
 		create := *rq
@@ -193,7 +193,7 @@ func (r *resource) copyStatusMetadata(stored, body client.Object) {
 func (rq *request) checkPreconditions(obj, old client.Object) error {
 	// To a patch the uid is a field that can't change, not a precondition.
 	if uid := obj.GetUID(); uid != "" && uid != old.GetUID() && rq.verb != verbPatch {
-		return apierrors.NewConflict(rq.res.gr, rq.ref.Name, rq.uidMismatch(old.GetUID(), uid))
+		return apierrors.NewConflict(rq.named(), rq.ref.Name, rq.uidMismatch(old.GetUID(), uid))
 	}
 	version := obj.GetResourceVersion()
 	if version == "" || version == "0" {
@@ -208,7 +208,7 @@ func (rq *request) checkPreconditions(obj, old client.Object) error {
 		return unreasoned("%v", err)
 	}
 	if version != old.GetResourceVersion() {
-		return apierrors.NewConflict(rq.res.gr, rq.ref.Name, errModified)
+		return apierrors.NewConflict(rq.named(), rq.ref.Name, errModified)
 	}
 	return nil
 }

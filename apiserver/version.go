@@ -62,6 +62,9 @@ func (rq *request) served() *resource {
 	return rq.as
 }
 
+// named is what errors call the resource: Events are asked for in two groups, and called by the one that was.
+func (rq *request) named() schema.GroupResource { return rq.served().gr }
+
 // storage is the resource in the version that its objects are stored in.
 func (r *resource) storage() *resource {
 	if r.hub == nil {
