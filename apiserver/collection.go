@@ -7,7 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// deleteCollection deletes what a list selects, and returns what that was.
+// deleteCollection deletes what a list selects, and returns what that was before.
 func (s *Server) deleteCollection(ctx context.Context, rq *request, list *metav1.ListOptions, opts *metav1.DeleteOptions) (*listed, error) {
 	l, err := s.list(ctx, rq, list)
 	if err != nil {
@@ -26,13 +26,9 @@ func (s *Server) deleteCollection(ctx context.Context, rq *request, list *metav1
 			uid := l.items[i].obj.GetUID()
 			own.Preconditions.UID = &uid
 		}
-		d, err := s.delete(ctx, &one, own)
-		switch {
-		case apierrors.IsNotFound(err) || apierrors.IsConflict(err) && opts.Preconditions == nil:
-		case err != nil:
+		_, err := s.delete(ctx, &one, own)
+		if err != nil && !apierrors.IsNotFound(err) && (!apierrors.IsConflict(err) || opts.Preconditions != nil) {
 			return nil, err
-		default:
-			l.items[i] = d.found
 		}
 	}
 	return l, nil

@@ -166,7 +166,11 @@ func decodeCustom(rq *request, data []byte, into *customType, unmarshal func(any
 		return nil, err
 	}
 	if content == nil {
-		return nil, fmt.Errorf("%s is no object", data)
+		kind := kindOf{}
+		if rq.as != nil {
+			kind = rq.as.GroupVersionKind
+		}
+		return nil, unrecognized(kind, fmt.Sprintf("Object 'Kind' is missing in '%s'", data), data)
 	}
 	into.Object = content
 	if rq.as == nil || rq.as.Custom == nil {

@@ -261,7 +261,7 @@ func (c *call) discovery(path string) {
 		c.unknownVersion(path)
 		return
 	}
-	f, err := negotiate(c.r, false, true)
+	f, err := negotiate(c.r, false, true, anyForm)
 	if err != nil {
 		c.fail(err)
 		return

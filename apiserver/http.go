@@ -193,7 +193,7 @@ func (c *call) fail(err error) {
 // status writes a Status in the form that the client accepts, JSON if there is none.
 func (c *call) status(code int, status *metav1.Status) {
 	status.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
-	f, err := negotiate(c.r, false, true)
+	f, err := negotiate(c.r, false, true, plainForm)
 	if err != nil {
 		f.media = mediaJSON
 	}

@@ -135,6 +135,9 @@ func decodeJSON(rq *request, data []byte, into runtime.Object, kind kindOf, fiel
 	if _, err := schema.ParseGroupVersion(head.APIVersion); err != nil {
 		return unrecognized(kind, err.Error(), data)
 	}
+	if _, custom := into.(*customType); custom && head.Kind == "" {
+		return unrecognized(kind, fmt.Sprintf("Object 'Kind' is missing in '%s'", bytes.TrimSpace(data)), data)
+	}
 	if err := rq.sameKind(metav1.TypeMeta{APIVersion: head.APIVersion, Kind: head.Kind}, kind); err != nil {
 		return err
 	}
@@ -237,7 +240,7 @@ func (rq *request) sameKind(tm metav1.TypeMeta, want kindOf) error {
 		return notRegistered(tm)
 	}
 	switch {
-	case tm.APIVersion != "" && gv != want.GroupVersion() && rq.res != nil && rq.res.hasVersion(gv):
+	case tm.APIVersion != "" && gv != want.GroupVersion() && rq.res != nil && (rq.res.Custom != nil || rq.res.hasVersion(gv)):
 		return badRequest("the API version in the data (%s) does not match the expected API version (%s)", gv, want.GroupVersion())
 	case tm.APIVersion != "" && gv != want.GroupVersion():
 		if tm.Kind == "" {

@@ -77,10 +77,13 @@ func (c *call) listed(l *listed) error {
 	case "Table":
 		return c.listedTable(l, head, opts)
 	case "PartialObjectMetadata":
-		return otherForm("you requested PartialObjectMetadata, but the requested object is a list (*%sList)", as.storage().internalName())
+		return otherForm("you requested PartialObjectMetadata, but the requested object is a list (*%s)", as.storage().goName(true))
 	case "PartialObjectMetadataList":
 		head.SetGroupVersionKind(f.metaVersion().WithKind("PartialObjectMetadataList"))
 		as = as.storage()
+		if len(l.items) == 0 && f.media != mediaProto {
+			return c.encoded(http.StatusOK, &metav1.PartialObjectMetadataList{TypeMeta: head.TypeMeta, ListMeta: head.ListMeta}) // items are null
+		}
 		for i := range l.items {
 			obj, err := l.items[i].object()
 			if err != nil {

@@ -17,6 +17,9 @@ var (
 // route checks that a request's path, method and media types are ones that are served, in the order and with the
 // answers of kube-apiserver's router.
 func (c *call) route() error {
+	if c.rq.res.Custom != nil {
+		return c.routeCustom()
+	}
 	allowed, conn := c.pathVerbs()
 	switch {
 	case len(allowed) == 0:

@@ -118,7 +118,7 @@ func (c *call) object(code int, obj runtime.Object) error {
 
 func (c *call) transformed(code int, obj client.Object, opts tableOptions) error {
 	if c.format.as == "PartialObjectMetadataList" {
-		return otherForm("you requested PartialObjectMetadataList, but the requested object is not a list (*%s)", c.rq.res.internalName())
+		return otherForm("you requested PartialObjectMetadataList, but the requested object is not a list (*%s)", c.rq.res.goName(false))
 	}
 	out, err := c.server.transform(&c.format, c.rq.served(), obj, opts)
 	if err != nil {
@@ -149,7 +149,11 @@ func (c *call) tableOptions() (tableOptions, error) {
 
 // negotiated reads the Accept header.
 func (c *call) negotiated() error {
-	f, err := negotiate(c.r, c.rq.verb == verbWatch, c.hasTable())
+	may := anyForm
+	if c.rq.res.Custom != nil && c.rq.isWhole() {
+		may = customForm
+	}
+	f, err := negotiate(c.r, c.rq.verb == verbWatch, c.hasTable(), may)
 	c.format = f
 	return err
 }

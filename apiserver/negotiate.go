@@ -104,9 +104,13 @@ func acceptable(r *http.Request, types []string) error {
 	}}
 }
 
-// negotiate chooses the form of an answer; stream asks for one that events can be sent in, and without tables a Table
-// is not among the forms.
-func negotiate(r *http.Request, stream, tables bool) (format, error) {
+// anyForm and plainForm tell which forms an answer may have: all, or none but that of its own type.
+func anyForm(*format) bool     { return true }
+func plainForm(f *format) bool { return f.as == "" && f.params["g"] == "" && f.version == "" }
+
+// negotiate chooses the form of an answer among those that may be; stream asks for one that events can be sent in, and
+// without tables a Table is not among the forms.
+func negotiate(r *http.Request, stream, tables bool, may func(*format) bool) (format, error) {
 	header := r.Header.Get("Accept")
 	if header == "" {
 		return format{media: mediaJSON}, nil
@@ -125,6 +129,9 @@ func negotiate(r *http.Request, stream, tables bool) (format, error) {
 			continue
 		}
 		if (f.as != "" || c.params["g"] != "" || f.version != "") && !f.known(c.params["g"], tables) {
+			continue
+		}
+		if !may(&f) {
 			continue
 		}
 		if stream && f.media == mediaYAML {

@@ -217,6 +217,11 @@ func (s *Server) patchedWhole(rq *request, p *patcher, old client.Object, fieldV
 	case err != nil:
 		return nil, patchError(err)
 	}
+	if rq.res.Custom != nil && rq.ref.Subresource == "" {
+		if err := rq.stillCustom(after, old.GetName()); err != nil {
+			return nil, err
+		}
+	}
 	body := emptyLike(before)
 	if err := decodeStrictly(rq, after, body, fieldValidation, p.strict...); err != nil {
 		return nil, invalidPatch(string(after), err)

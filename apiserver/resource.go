@@ -68,6 +68,19 @@ type table struct {
 	ordered    []*resource
 }
 
+// goName is the Go type of the kind's objects, or of lists of them, in Kubernetes' server.
+func (r *resource) goName(list bool) string {
+	switch {
+	case r.Custom != nil && list:
+		return "unstructured.UnstructuredList"
+	case r.Custom != nil:
+		return "unstructured.Unstructured"
+	case list:
+		return r.internalName() + "List"
+	}
+	return r.internalName()
+}
+
 // internalName is what Kubernetes' errors call a kind: by the Go type that its server works on.
 func (r *resource) internalName() string { return internalName(r.GroupVersionKind) }
 

@@ -64,6 +64,13 @@ func (r *resource) encode(obj client.Object) ([]byte, error) {
 
 // decodeValue turns a stored value into a new object.
 func (r *resource) decodeValue(value []byte) (client.Object, error) {
+	if r.Custom != nil {
+		obj, err := r.Custom.Decode(value)
+		if err != nil {
+			return nil, err
+		}
+		return obj, nil
+	}
 	obj := r.new()
 	if !bytes.HasPrefix(value, protoMagic) {
 		if err := json.Unmarshal(value, obj); err != nil {

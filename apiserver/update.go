@@ -98,7 +98,7 @@ func (s *Server) wanted(rq *request, body runtime.Object, old client.Object) (cl
 		if err := rq.checkPreconditions(scale, old); err != nil {
 			return nil, err
 		}
-		if scale.Spec.Replicas < 0 {
+		if scale.Spec.Replicas < 0 && rq.res.Custom == nil { // a custom object tells of it itself
 			return nil, apierrors.NewInvalid(autoscalingv1.SchemeGroupVersion.WithKind("Scale").GroupKind(), scale.Name, field.ErrorList{
 				field.Invalid(field.NewPath("spec", "replicas"), scale.Spec.Replicas, "must be greater than or equal to 0").WithOrigin("minimum")})
 		}

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/listtype"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/objectmeta"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
@@ -79,7 +80,8 @@ func (m *member) validate(obj, old client.Object) field.ErrorList {
 		errs = append(errs, r.checkScale(u)...)
 		errs = append(errs, objectmeta.Validate(context.Background(), nil, u.Object, r.schema, false)...)
 		errs = append(errs, listtype.ValidateListSetsAndMaps(nil, r.schema, u.Object)...)
-		return r.evaluate(errs, u, nil)
+		meta := apivalidation.ValidateObjectMetaAccessor(u, m.namespaced(), apivalidation.NameIsDNSSubdomain, field.NewPath("metadata"))
+		return r.evaluate(errs, meta, u, nil)
 	}
 	was := old.(*unstructured.Unstructured)
 	pair := common.NewCorrelatedObject(u.Object, was.Object, &model.Structural{Structural: r.schema})
@@ -87,8 +89,11 @@ func (m *member) validate(obj, old client.Object) field.ErrorList {
 	errs = append(errs, r.checkScale(u)...)
 	errs = append(errs, objectmeta.Validate(context.Background(), nil, u.Object, r.schema, false)...)
 	errs = append(errs, r.lists(u, was)...)
-	return r.evaluate(errs, u, was, cel.WithRatcheting(pair))
+	meta := apivalidation.ValidateObjectMetaAccessorUpdate(u, was, field.NewPath("metadata"))
+	return r.evaluate(errs, meta, u, was, cel.WithRatcheting(pair))
 }
+
+func (m *member) namespaced() bool { return m.crd.Spec.Scope == apiextensionsv1.NamespaceScoped }
 
 // validateStatus returns what is wrong with a write to the status.
 func (m *member) validateStatus(obj, old client.Object) field.ErrorList {
@@ -108,7 +113,8 @@ func (m *member) validateStatus(obj, old client.Object) field.ErrorList {
 	}
 	errs = append(errs, r.checkScaleStatus(u)...)
 	errs = append(errs, r.lists(u, was)...)
-	return r.evaluate(errs, u, was, cel.WithRatcheting(pair))
+	meta := apivalidation.ValidateObjectMetaAccessorUpdate(u, was, field.NewPath("metadata"))
+	return r.evaluate(errs, meta, u, was, cel.WithRatcheting(pair))
 }
 
 // lists returns what is wrong with lists that are sets or maps, unless some were before.
@@ -125,12 +131,13 @@ var blocking = []field.ErrorType{
 	field.ErrorTypeNotSupported, field.ErrorTypeRequired, field.ErrorTypeTooLong, field.ErrorTypeTooMany, field.ErrorTypeTypeInvalid,
 }
 
-// evaluate adds what the schema's CEL rules say to errs.
-func (r *rules) evaluate(errs field.ErrorList, u, was *unstructured.Unstructured, options ...cel.Option) field.ErrorList {
+// evaluate adds what the schema's CEL rules say to errs. Meta is what is wrong with the metadata, which the server tells.
+func (r *rules) evaluate(errs, meta field.ErrorList, u, was *unstructured.Unstructured, options ...cel.Option) field.ErrorList {
 	if r.cel == nil {
 		return errs
 	}
-	if slices.ContainsFunc(errs, func(e *field.Error) bool { return slices.Contains(blocking, e.Type) }) {
+	blocks := func(e *field.Error) bool { return slices.Contains(blocking, e.Type) }
+	if slices.ContainsFunc(errs, blocks) || slices.ContainsFunc(meta, blocks) {
 		return append(errs, field.Invalid(nil, nil,
 			"some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"))
 	}
