@@ -15,7 +15,7 @@ import (
 )
 
 var volatile = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|` +
-	`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|Key: [^,]*|gen-[0-9a-z]{5}\b|^"\d+s"$|0x[0-9a-f]{6,}|selfType\d+`)
+	`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|Key: [^,]*|gen-[0-9a-z]{5}\b|^"\d+s"$|0x[0-9a-f]{6,}|selfType\d+|resourceVersion\\*":\\*"\d+`)
 
 // own matches what any server has its own of.
 var own = regexp.MustCompile(`\.metadata\.(continue|resourceVersion|uid)$|\.columnDefinitions\[\d+\]\.description$`)
@@ -45,6 +45,11 @@ func aspects(a answer) map[string]string {
 
 func status(out map[string]string, body object) {
 	out["reason"], out["message"] = fmt.Sprint(body["reason"]), fmt.Sprint(body["message"])
+	if text, found := strings.CutPrefix(out["message"], "failed to create typed patch object"); found {
+		// Of several mistakes any number is told, in any order.
+		before, _, _ := strings.Cut(text, ": ")
+		out["message"] = "failed to create typed patch object" + before
+	}
 	d, ok := body["details"].(object)
 	if !ok {
 		return
