@@ -7,6 +7,9 @@
 //     it durable and replicated; store/etcdapi serves it as etcd does; store/metrics has its figures.
 //   - apiserver: the Kubernetes API over a store. apiserver/kinds has the table of kinds, apiserver/pki
 //     the certificates, apiserver/openapi the schema.
+//     What a program may add: apiserver/rbac and apiserver/node (who may do what), apiserver/serviceaccount and
+//     apiserver/bootstraptoken (tokens), apiserver/crd (kinds that users define), apiserver/webhook and
+//     apiserver/policy (admission), apiserver/aggregate (other API servers), apiserver/flowcontrol, apiserver/metrics.
 //   - apiserver/client: the contract at which all components meet, seven verbs on apimachinery types. A
 //     server in the same process gives a client by Server.Client, without a socket and without
 //     serialization; apiserver/client/rest reaches any other Kubernetes by HTTPS;
