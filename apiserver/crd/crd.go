@@ -20,6 +20,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -64,6 +65,8 @@ type Definitions struct {
 	mu sync.Mutex
 	// applied is the view's version that the server has.
 	applied atomic.Int64
+	// told are the definitions of which the log tells that they are not served; guarded by mu.
+	told map[string]refusal
 }
 
 var _ apiserver.KindSource = (*Definitions)(nil)
@@ -86,7 +89,15 @@ func New(cfg Config) (*Definitions, error) {
 	d.view.Reset()
 	d.follower = follow.New(cfg.Store, d.view, follow.Source{
 		Prefix: stored.Prefix(),
-		Object: func(e *store.Entry) (client.Object, error) { return stored.Object(e) },
+		Object: func(e *store.Entry) (client.Object, error) {
+			obj, err := stored.Object(e)
+			if err != nil { // the others are served without it
+				name := strings.TrimPrefix(e.Key, stored.Prefix())
+				cfg.Logger.Error("a stored definition of custom resources can't be read", "name", name, "error", err)
+				obj = &apiextensionsv1.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: name}}
+			}
+			return obj, nil
+		},
 	})
 	return d, nil
 }
@@ -115,15 +126,20 @@ func (d *Definitions) Refresh(ctx context.Context, s *apiserver.Server) error {
 	defer d.mu.Unlock()
 	var version int64
 	var kinds []apiserver.Kind
+	var refused map[string]refusal
 	var hooks []*hookclient.Target
-	if err := d.follower.Read(ctx, func() { version, kinds, hooks = d.view.version, d.view.kinds(s), d.view.hooks() }); err != nil {
+	if err := d.follower.Read(ctx, func() {
+		version, hooks = d.view.version, d.view.hooks()
+		kinds, refused = d.view.serving(s)
+	}); err != nil {
 		return err
 	}
 	if version == d.applied.Load() {
 		return nil
 	}
+	d.tell(refused)
 	if err := s.SetKinds(sourceName, kinds); err != nil {
-		// Definitions that can't be served together are refused when their names are accepted.
+		// It is not known for which of them: another source of the program's has kinds of the same names.
 		d.cfg.Logger.Error("definitions of custom resources can't be served", "error", err)
 		return err
 	}
@@ -172,30 +188,6 @@ func (v *view) hooks() (out []*hookclient.Target) {
 	for _, d := range v.byName {
 		if d.webhook != nil {
 			out = append(out, d.webhook.Target)
-		}
-	}
-	return out
-}
-
-// builtIn are the kinds that a server has of its own.
-type builtIn interface {
-	ServesFixed(group, version string) bool
-	StoresFixed(gr schema.GroupResource) bool
-}
-
-// kinds returns the rows of all definitions but for those in a group and version that the server has of its own, and
-// of resources whose objects would be among its own ones. When two servers accept names at the same moment, two
-// definitions may have one kind: the first by name is served, as of two there would be none.
-func (v *view) kinds(own builtIn) []apiserver.Kind {
-	var out []apiserver.Kind
-	taken := map[schema.GroupVersionKind]bool{}
-	for _, name := range sortedKeys(v.byName) {
-		for _, k := range v.byName[name].kinds {
-			if taken[k.GroupVersionKind] || own.ServesFixed(k.Group, k.Version) || own.StoresFixed(k.ResourceRef().GroupResource()) {
-				continue
-			}
-			taken[k.GroupVersionKind] = true
-			out = append(out, k)
 		}
 	}
 	return out

@@ -25,6 +25,8 @@ type definition struct {
 	kinds []apiserver.Kind
 	// webhook converts the objects; nil when none does.
 	webhook *webhook
+	// err is why the definition can't be served.
+	err error
 }
 
 // servesLike tells whether another state of the definition is served just like this one.
@@ -40,9 +42,21 @@ func isEstablished(crd *apiextensionsv1.CustomResourceDefinition) bool {
 
 func newDefinition(crd *apiextensionsv1.CustomResourceDefinition, clients *hookclient.Clients) *definition {
 	d := &definition{crd: crd}
-	if !isEstablished(crd) {
-		return d
+	if isEstablished(crd) {
+		d.err = d.build(clients)
 	}
+	return d
+}
+
+// build makes the rows of an established definition. Those that a server would not take are an error here, so that it
+// takes the others'.
+func (d *definition) build(clients *hookclient.Clients) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("making its kinds panicked: %v", p)
+		}
+	}()
+	crd := d.crd
 	d.webhook = newWebhook(crd, clients)
 	c := &custom{crd: crd, webhook: d.webhook}
 	c.schemas = sync.OnceValues(c.newSchemas)
@@ -52,11 +66,17 @@ func newDefinition(crd *apiextensionsv1.CustomResourceDefinition, clients *hookc
 		c.versions = append(c.versions, schema.GroupVersion{Group: crd.Spec.Group, Version: v.Name})
 	}
 	for i := range crd.Spec.Versions {
-		if v := &crd.Spec.Versions[i]; v.Served {
-			d.kinds = append(d.kinds, c.newKind(v))
+		v := &crd.Spec.Versions[i]
+		if !v.Served {
+			continue
 		}
+		k := c.newKind(v)
+		if _, err := apiserver.StoredAs(k); err != nil {
+			return err
+		}
+		d.kinds = append(d.kinds, k)
 	}
-	return d
+	return nil
 }
 
 // newKind returns the row of one version.

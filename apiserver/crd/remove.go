@@ -71,9 +71,13 @@ func (r *reconciler) removeInstances(ctx context.Context, crd *apiextensionsv1.C
 	if own.StoresFixed(gr) {
 		return 0, nil // they are the server's own, of a definition that was established where the server had none
 	}
+	why, refused := r.refused[crd.Name]
+	if why.shared {
+		return 0, nil // they are another definition's
+	}
 	version := ""
 	for _, v := range crd.Spec.Versions {
-		if v.Served && (version == "" || v.Storage) && !own.ServesFixed(gr.Group, v.Name) {
+		if !refused && v.Served && (version == "" || v.Storage) && !own.ServesFixed(gr.Group, v.Name) {
 			version = v.Name
 		}
 	}

@@ -61,6 +61,8 @@ type reconciler struct {
 	d           *Definitions
 	api         client.Interface
 	definitions client.Typed[*apiextensionsv1.CustomResourceDefinition]
+	// refused are the definitions that are not served, in this round.
+	refused map[string]refusal
 }
 
 // round looks at all definitions as they are at a revision. Again tells that something is left to do although nothing
@@ -71,8 +73,13 @@ func (r *reconciler) round(ctx context.Context) (revision int64, again bool) {
 		return r.d.cfg.Store.Revision(), true
 	}
 	revision = parseRevision(list.ResourceVersion)
+	own := r.d.own(ctx, r.api)
+	if r.refused, err = r.d.refused(ctx, own); err != nil {
+		return revision, true
+	}
+	again = len(r.refused) > 0 // for that may end without a change of theirs
 	for i, crd := range list.Items {
-		done, next, err := r.reconcile(ctx, crd, list.Items)
+		done, next, err := r.reconcile(ctx, crd, list.Items, own)
 		if next != nil {
 			list.Items[i] = next // whose names the others of the round don't get
 		}
@@ -88,12 +95,13 @@ func (r *reconciler) round(ctx context.Context) (revision int64, again bool) {
 // reconcile brings one definition up to date. Done false means that it is to be looked at again soon; next is its new
 // state, if its status was written.
 func (r *reconciler) reconcile(ctx context.Context, shared *apiextensionsv1.CustomResourceDefinition,
-	all []*apiextensionsv1.CustomResourceDefinition) (done bool, next *apiextensionsv1.CustomResourceDefinition, err error) {
+	all []*apiextensionsv1.CustomResourceDefinition, own builtIn) (done bool, next *apiextensionsv1.CustomResourceDefinition, err error) {
 	crd := shared.DeepCopy()
-	changed := acceptNames(crd, all, r.d.own(ctx, r.api))
+	changed := acceptNames(crd, all, own)
 	changed = r.establish(crd) || changed
 	changed = judgeSchema(crd) || changed
 	changed = judgeApproval(crd) || changed
+	changed = judgeServing(crd, r.refused) || changed
 	if changed {
 		next, err := r.definitions.UpdateStatus(ctx, crd)
 		if err != nil {
