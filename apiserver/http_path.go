@@ -81,7 +81,7 @@ func (t *target) verbOf(method string, query url.Values) string {
 		}
 		return verbDelete
 	}
-	return strings.ToLower(method)
+	return "" // no verb of the API
 }
 
 // isTrue reads a boolean parameter: "watch" and "watch=true" and "watch=1" are all true.

@@ -147,6 +147,8 @@ func (s *Server) kubeletAddress(ctx context.Context, nodeName string) (string, e
 
 // relay streams what a kubelet answers.
 func (c *call) relay(ctx context.Context, u *url.URL) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return apierrors.NewInternalError(err)
@@ -162,6 +164,10 @@ func (c *call) relay(ctx context.Context, u *url.URL) error {
 	if resp.StatusCode >= http.StatusBadRequest {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4096)) // whatever there is to tell
 		return kubeletError(resp.StatusCode, strings.TrimSpace(string(text)))
+	}
+	if isWebSocket(c.r) {
+		c.sendMessages(resp.Body, cancel)
+		return nil
 	}
 	c.started, c.code = true, http.StatusOK
 	c.w.Header().Set("Content-Type", "text/plain")

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httputil"
-	"net/url"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -29,16 +28,22 @@ func (c *call) proxy(to *destination, conn *connection) error {
 	defer transport.CloseIdleConnections()
 	var failed error
 	w := c.handOver()
+	back := c.proxied(to)
 	p := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
-			r.Out.URL, r.Out.Host = &to.url, to.url.Host
+			r.Out.URL = &to.url // the Host header stays what the client calls this server
 			r.SetXForwarded()
 			withoutCredentials(r.Out.Header)
 		},
-		Transport:      transport,
-		FlushInterval:  -1,
-		ModifyResponse: func(resp *http.Response) error { return c.localRedirect(resp, to) },
-		ErrorHandler:   func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
+		Transport:     transport,
+		FlushInterval: -1,
+		ModifyResponse: func(resp *http.Response) error {
+			if conn.upgrade {
+				return nil
+			}
+			return back.answer(resp)
+		},
+		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
 	}
 	p.ServeHTTP(w, c.r.WithContext(ctx))
 	if failed == nil {
@@ -67,14 +72,11 @@ func withoutCredentials(h http.Header) {
 	}
 }
 
-// localRedirect makes a redirect to the same host one through this proxy.
-func (c *call) localRedirect(resp *http.Response, to *destination) error {
-	location, err := url.Parse(resp.Header.Get("Location"))
-	if err != nil || location.String() == "" || location.Host != "" && location.Host != to.url.Host || !strings.HasPrefix(location.Path, "/") {
-		return nil
+// proxied tells where this proxy is, for answers that lead through it again.
+func (c *call) proxied(to *destination) proxied {
+	suffix := to.url.Path
+	if strings.HasSuffix(c.r.URL.Path, "/") && !strings.HasSuffix(suffix, "/") {
+		suffix += "/"
 	}
-	prefix := strings.TrimSuffix(c.r.URL.EscapedPath(), strings.TrimPrefix(to.url.EscapedPath(), "/"))
-	location.Scheme, location.Host = "", ""
-	resp.Header.Set("Location", strings.TrimSuffix(prefix, "/")+location.String())
-	return nil
+	return proxied{prefix: strings.TrimSuffix(c.r.URL.Path, suffix), host: c.r.Host, backend: to.url.Host}
 }

@@ -86,7 +86,7 @@ var rules = []rule{
 		own: []string{"apiserver/client", "apiserver/openapi"}, why: "who manages which field; merging is the library's"},
 	{pkg: "apiserver/internal/index", may: []string{"github.com/tidwall/btree"}, own: []string{"store"},
 		why: "an index is entries of the store in order; the store's own B-tree keeps it"},
-	{pkg: "apiserver", may: with("k8s.io/component-helpers/resource", "k8s.io/pod-security-admission/api", "k8s.io/pod-security-admission/policy", "k8s.io/component-helpers/nodedeclaredfeatures", "k8s.io/kube-openapi/...", "sigs.k8s.io/structured-merge-diff/...", "gopkg.in/evanphx/json-patch.v4", "sigs.k8s.io/json"),
+	{pkg: "apiserver", may: with("k8s.io/component-helpers/resource", "k8s.io/pod-security-admission/api", "k8s.io/pod-security-admission/policy", "k8s.io/component-helpers/nodedeclaredfeatures", "k8s.io/kube-openapi/...", "sigs.k8s.io/structured-merge-diff/...", "gopkg.in/evanphx/json-patch.v4", "sigs.k8s.io/json", "golang.org/x/net/html/...", "golang.org/x/net/websocket"),
 		own: []string{"store", "apiserver/client", "apiserver/internal/endpoints", "apiserver/internal/index", "apiserver/internal/managed", "apiserver/openapi", "apiserver/pki", "internal/quota"},
 		why: "the API over a store; it meets the components only at the contract"},
 

@@ -193,6 +193,12 @@ func TestProxies(t *testing.T) {
 			http.Redirect(w, r, "/there?x=1", http.StatusFound)
 			return
 		}
+		if r.URL.Path == "/page" {
+			w.Header().Set("Content-Type", "text/html")
+			w.Header().Set("Access-Control-Allow-Origin", "*")
+			io.WriteString(w, `<A HREF='/x'>x</A><a href="http://`+r.Host+`/y/">y</a><img src="z" alt="/z">`)
+			return
+		}
 		body, _ := io.ReadAll(r.Body)
 		fmt.Fprintf(w, "%s %s %s auth=%q", r.Method, r.URL.RequestURI(), body, r.Header.Get("Authorization"))
 	}))
@@ -209,6 +215,10 @@ func TestProxies(t *testing.T) {
 		{"PATCH", pod + "/x", "text", `200 PATCH /x text auth=""`},
 		{"PUT", pod + "/x", "text", `200 PUT /x text auth=""`},
 		{"DELETE", pod + "/x", "", `200 DELETE /x  auth=""`},
+		{"OPTIONS", pod + "/x", "", `200 OPTIONS /x  auth=""`},
+		{"OPTIONS", "/api/v1/namespaces/default/pods/p/log", "", "405"},
+		{"TRACE", pod + "/x", "", "405"},
+		{"GET", pod + "/page", "", fmt.Sprintf(`200 <a href="%s/x">x</A><a href="http://%s%s/y/">y</a><img src="z" alt="/z">`, pod, strings.TrimPrefix(cfg.Host, "https://"), pod)},
 		{"GET", pod + "/away", "", "302 " + pod + "/there?x=1"},
 		{"GET", "/api/v1/nodes/n1/proxy/healthz?a=b", "", "200 GET /healthz?a=b"},
 		{"GET", "/api/v1/nodes/none/proxy/healthz", "", "404"},
@@ -223,6 +233,9 @@ func TestProxies(t *testing.T) {
 		b, err := io.ReadAll(resp.Body)
 		must(t, err)
 		resp.Body.Close()
+		if allow := resp.Header.Get("Access-Control-Allow-Origin"); allow != "" {
+			t.Errorf("%s %s: other origins are allowed: %s", tc.method, tc.path, allow)
+		}
 		got := fmt.Sprintf("%d %s", resp.StatusCode, b)
 		if l := resp.Header.Get("Location"); l != "" {
 			got = fmt.Sprintf("%d %s", resp.StatusCode, l)
