@@ -43,6 +43,24 @@ func build(dir string) error {
 			return fmt.Errorf("build %s: %w", b.name, err)
 		}
 	}
+	return copyCertificate(dir)
+}
+
+// copyCertificate copies agnhost's certificate from its module.
+func copyCertificate(dir string) error {
+	module, err := output("go", "list", "-m", "-f", "{{.Dir}}", kubernetes)
+	if err != nil {
+		return err
+	}
+	for _, name := range certificate {
+		b, err := os.ReadFile(filepath.Join(strings.TrimSpace(module), "test/images/agnhost/porter", name))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

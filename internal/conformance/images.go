@@ -21,6 +21,9 @@ const registryHost = "registry.k8s.io"
 // busybox is where setup.sh lets Debian put a busybox that needs no libraries.
 const busybox = "/usr/bin/busybox"
 
+// certificate is what agnhost serves TLS with, which lies beside its program, as in the real image.
+var certificate = []string{"localhost.crt", "localhost.key"}
+
 // standIns are the images, of programs in dir.
 func standIns(dir string) map[imageutils.ImageID]selfimage.Config {
 	program := func(at string, cmd ...string) selfimage.Config {
@@ -29,16 +32,21 @@ func standIns(dir string) map[imageutils.ImageID]selfimage.Config {
 	}
 	pause := program("/pause")
 	pause.User = "65535:65535"
+	agnhost := program("/agnhost", "pause")
+	for _, name := range certificate {
+		agnhost.Files = append(agnhost.Files, selfimage.File{Path: "/" + name, Host: filepath.Join(dir, name), Mode: 0o644})
+	}
 	box := selfimage.Config{Cmd: []string{"sh"}}
 	for _, name := range []string{"cat", "echo", "sh", "sleep", "true"} {
 		box.Files = append(box.Files, selfimage.File{Path: "/bin/" + name, Host: busybox, Mode: 0o755})
 	}
 	return map[imageutils.ImageID]selfimage.Config{
-		imageutils.Pause:     pause,
-		imageutils.Agnhost:   program("/agnhost", "pause"),
-		imageutils.APIServer: program("/sample-apiserver"),
-		imageutils.Etcd:      program("/usr/local/bin/etcd"),
-		imageutils.BusyBox:   box,
+		imageutils.Pause:       pause,
+		imageutils.Agnhost:     agnhost,
+		imageutils.AgnhostPrev: agnhost,
+		imageutils.APIServer:   program("/sample-apiserver"),
+		imageutils.Etcd:        program("/usr/local/bin/etcd"),
+		imageutils.BusyBox:     box,
 	}
 }
 
