@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -68,6 +69,7 @@ func Add(g *controller.Group, cfg Config) error {
 			controller.On[*corev1.PersistentVolumeClaim]{Where: claimFreed, Keys: keysOf[*corev1.PersistentVolumeClaim](r)},
 			controller.On[*corev1.ConfigMap]{Where: configMapGone, Keys: keysOf[*corev1.ConfigMap](r)},
 			controller.On[*corev1.Secret]{Where: secretGone, Keys: keysOf[*corev1.Secret](r)},
+			controller.On[*appsv1.ReplicaSet]{Where: replicaSetGone, Keys: keysOf[*appsv1.ReplicaSet](r)},
 		},
 		Logger: cfg.Logger,
 	})
@@ -83,6 +85,8 @@ func respecified(before, after *corev1.ResourceQuota) bool {
 func configMapGone(_, after *corev1.ConfigMap) bool { return after == nil }
 
 func secretGone(_, after *corev1.Secret) bool { return after == nil }
+
+func replicaSetGone(_, after *appsv1.ReplicaSet) bool { return after == nil }
 
 func podFreed(before, after *corev1.Pod) bool {
 	now := time.Now()

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -150,4 +151,24 @@ func TestCountStaysRight(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, c, fmt.Sprintf("pods=%d", len(list.Items)))
+}
+
+// TestReplicaSetGone: a ReplicaSet that goes is given back at once, not only when all is counted anew.
+func TestReplicaSetGone(t *testing.T) {
+	c := start(t)
+	newQuota(t, c, "count/replicasets.apps=1")
+	await(t, c, "count/replicasets.apps=0")
+	labels := map[string]string{"a": "b"}
+	rs := &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Name: "r", Namespace: "default"}}
+	rs.Spec.Replicas, rs.Spec.Selector = new(int32), &metav1.LabelSelector{MatchLabels: labels}
+	rs.Spec.Template = corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: pod("p", "1").Spec}
+	sets := client.For[*appsv1.ReplicaSet](c)
+	if _, err := sets.Create(t.Context(), rs); err != nil {
+		t.Fatal(err)
+	}
+	await(t, c, "count/replicasets.apps=1")
+	if err := sets.Delete(t.Context(), "default", "r", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, c, "count/replicasets.apps=0")
 }
