@@ -184,6 +184,9 @@ func decodeProto(rq *request, data []byte, into runtime.Object, kind kindOf) err
 	if err := rq.sameKind(metav1.TypeMeta{APIVersion: u.APIVersion, Kind: u.Kind}, kind); err != nil {
 		return err
 	}
+	if err := checkProtoDepth(u.Raw, into); err != nil {
+		return unrecognized(kind, err.Error(), data)
+	}
 	if err := m.Unmarshal(u.Raw); err != nil {
 		return err
 	}

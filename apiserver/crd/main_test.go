@@ -126,9 +126,11 @@ func (s server) define(t testing.TB, definition string) {
 	}
 	_, name, _ := strings.Cut(definition, "name: ")
 	name, _, _ = strings.Cut(name, "\n")
-	s.await(t, strings.TrimSpace(name), func(d *apiextensionsv1.CustomResourceDefinition) bool {
-		return d != nil && apihelpers.IsCRDConditionTrue(d, apiextensionsv1.Established)
-	})
+	s.await(t, strings.TrimSpace(name), isServed)
+}
+
+func isServed(d *apiextensionsv1.CustomResourceDefinition) bool {
+	return d != nil && apihelpers.IsCRDConditionTrue(d, apiextensionsv1.Established)
 }
 
 // await waits until a definition, nil when it is not there, is as wanted.
