@@ -70,6 +70,7 @@ func Add(g *controller.Group, cfg Config) error {
 			controller.On[*corev1.ConfigMap]{Where: configMapGone, Keys: keysOf[*corev1.ConfigMap](r)},
 			controller.On[*corev1.Secret]{Where: secretGone, Keys: keysOf[*corev1.Secret](r)},
 			controller.On[*appsv1.ReplicaSet]{Where: replicaSetGone, Keys: keysOf[*appsv1.ReplicaSet](r)},
+			controller.On[*corev1.ReplicationController]{Where: controllerGone, Keys: keysOf[*corev1.ReplicationController](r)},
 		},
 		Logger: cfg.Logger,
 	})
@@ -87,6 +88,8 @@ func configMapGone(_, after *corev1.ConfigMap) bool { return after == nil }
 func secretGone(_, after *corev1.Secret) bool { return after == nil }
 
 func replicaSetGone(_, after *appsv1.ReplicaSet) bool { return after == nil }
+
+func controllerGone(_, after *corev1.ReplicationController) bool { return after == nil }
 
 func podFreed(before, after *corev1.Pod) bool {
 	now := time.Now()

@@ -153,11 +153,11 @@ func TestCountStaysRight(t *testing.T) {
 	await(t, c, fmt.Sprintf("pods=%d", len(list.Items)))
 }
 
-// TestReplicaSetGone: a ReplicaSet that goes is given back at once, not only when all is counted anew.
+// TestReplicaSetGone: a ReplicaSet or ReplicationController that goes is given back at once, not only when all is counted anew.
 func TestReplicaSetGone(t *testing.T) {
 	c := start(t)
-	newQuota(t, c, "count/replicasets.apps=1")
-	await(t, c, "count/replicasets.apps=0")
+	newQuota(t, c, "count/replicasets.apps=1 replicationcontrollers=1")
+	await(t, c, "count/replicasets.apps=0 replicationcontrollers=0")
 	labels := map[string]string{"a": "b"}
 	rs := &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Name: "r", Namespace: "default"}}
 	rs.Spec.Replicas, rs.Spec.Selector = new(int32), &metav1.LabelSelector{MatchLabels: labels}
@@ -166,9 +166,20 @@ func TestReplicaSetGone(t *testing.T) {
 	if _, err := sets.Create(t.Context(), rs); err != nil {
 		t.Fatal(err)
 	}
-	await(t, c, "count/replicasets.apps=1")
+	await(t, c, "count/replicasets.apps=1 replicationcontrollers=0")
 	if err := sets.Delete(t.Context(), "default", "r", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	await(t, c, "count/replicasets.apps=0")
+	await(t, c, "count/replicasets.apps=0 replicationcontrollers=0")
+	rc := &corev1.ReplicationController{ObjectMeta: metav1.ObjectMeta{Name: "rc", Namespace: "default"}}
+	rc.Spec.Replicas, rc.Spec.Selector, rc.Spec.Template = new(int32), labels, &rs.Spec.Template
+	controllers, background := client.For[*corev1.ReplicationController](c), metav1.DeletePropagationBackground
+	if _, err := controllers.Create(t.Context(), rc); err != nil {
+		t.Fatal(err)
+	}
+	await(t, c, "count/replicasets.apps=0 replicationcontrollers=1")
+	if err := controllers.Delete(t.Context(), "default", "rc", metav1.DeleteOptions{PropagationPolicy: &background}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, c, "count/replicasets.apps=0 replicationcontrollers=0")
 }
