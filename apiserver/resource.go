@@ -153,16 +153,36 @@ func newResource(k Kind) (*resource, error) {
 	r.prefix = StoredPrefix(r.gr)
 	r.typ = reflect.TypeOf(k.Object)
 	if k.Custom != nil {
-		r.typ = reflect.TypeFor[*customType]()
-		r.family = managed.NewFamily([]managed.Kind{k.managedCustom()})
-		r.derive()
-		r.jsonType, r.keys = "", rowKeys(r)
-		r.managers = newManagers(&r.Kind, r.family, 0)
+		r.untyped()
 		return r, nil
 	}
 	if r.typ.Kind() != reflect.Pointer || r.typ.Elem().Kind() != reflect.Struct {
 		return nil, fmt.Errorf("apiserver: the Object of %s is a %s, not a pointer to a struct", k.GroupVersionKind, r.typ)
 	}
+	r.parts()
+	if k.Status && r.status < 0 {
+		return nil, fmt.Errorf("apiserver: the row of %s has a status subresource, its Go type has no field Status", k.GroupVersionKind)
+	}
+	r.evictable()
+	r.derive()
+	r.decode = r.decodeEntry
+	r.keys = storedKeys
+	r.family = managed.NewFamily(k.managedKinds())
+	r.managers = newManagers(&r.Kind, r.family, 0)
+	return r, nil
+}
+
+// untyped makes r one of a kind that has no Go type.
+func (r *resource) untyped() {
+	r.typ = reflect.TypeFor[*customType]()
+	r.family = managed.NewFamily([]managed.Kind{r.managedCustom()})
+	r.derive()
+	r.jsonType, r.keys = "", rowKeys(r)
+	r.managers = newManagers(&r.Kind, r.family, 0)
+}
+
+// parts tells which fields of the Go type are the status, and which of them the spec has.
+func (r *resource) parts() {
 	for i := range r.typ.Elem().NumField() {
 		switch r.typ.Elem().Field(i).Name {
 		case "TypeMeta", "ObjectMeta":
@@ -172,22 +192,18 @@ func newResource(k Kind) (*resource, error) {
 			r.spec = append(r.spec, i)
 		}
 	}
-	if k.Status && r.status < 0 {
-		return nil, fmt.Errorf("apiserver: the row of %s has a status subresource, its Go type has no field Status", k.GroupVersionKind)
+}
+
+// evictable adds the eviction of pods, which the server has of its own, unless the row brings another one.
+func (r *resource) evictable() {
+	if _, own := r.Subresources["eviction"]; r.gvr != podsResource || own {
+		return
 	}
-	if _, own := r.Subresources["eviction"]; r.gvr == podsResource && !own {
-		r.Subresources = maps.Clone(r.Subresources)
-		if r.Subresources == nil {
-			r.Subresources = map[string]Subresource{}
-		}
-		r.Subresources["eviction"] = eviction()
+	r.Subresources = maps.Clone(r.Subresources)
+	if r.Subresources == nil {
+		r.Subresources = map[string]Subresource{}
 	}
-	r.derive()
-	r.decode = r.decodeEntry
-	r.keys = storedKeys
-	r.family = managed.NewFamily(k.managedKinds())
-	r.managers = newManagers(&r.Kind, r.family, 0)
-	return r, nil
+	r.Subresources["eviction"] = eviction()
 }
 
 // derive sets what follows from the kind and its Go type alone.

@@ -30,8 +30,7 @@ func (c *cluster) startAPI(ctx context.Context, wg *sync.WaitGroup) (func() erro
 	nothing := func() error { return nil }
 	if !c.has(apiServer) {
 		var err error
-		c.remote, err = rest.New(rest.Config{Kubeconfig: c.kubeconfig, UserAgent: "inboard"})
-		if err != nil {
+		if c.remote, err = rest.New(rest.Config{Kubeconfig: c.kubeconfig, UserAgent: "inboard"}); err != nil {
 			return nothing, err
 		}
 		return c.remote.Close, nil
@@ -55,11 +54,7 @@ func (c *cluster) startAPI(ctx context.Context, wg *sync.WaitGroup) (func() erro
 		}
 		return closeStore()
 	}
-	where := "in memory"
-	if c.dir != "" {
-		where = "durable, in " + c.dir
-	}
-	c.part("store", from, "%s", where)
+	c.part("store", from, "%s", c.where())
 	if err := c.serveEtcd(ctx, wg, st); err != nil {
 		ln.Close()
 		return closeAll, err
@@ -75,6 +70,14 @@ func (c *cluster) startAPI(ctx context.Context, wg *sync.WaitGroup) (func() erro
 	}
 	c.part("apiserver", from, "https://%s, ready %s after the start", address, took(c.begun))
 	return closeAll, nil
+}
+
+// where tells where the store is.
+func (c *cluster) where() string {
+	if c.dir == "" {
+		return "in memory"
+	}
+	return "durable, in " + c.dir
 }
 
 // reachable is the address at which others find a listener: one that listens everywhere is at the node's.
@@ -148,8 +151,9 @@ func (c *cluster) serveAPI(ctx context.Context, wg *sync.WaitGroup, st *store.St
 	if c.authority, err = c.loadAuthority("inboard"); err != nil {
 		return err
 	}
-	own := &tls.Config{} // the credentials for kubelets, see below
-	cfg.Kubelet = apiserver.KubeletConfig{TLS: own, Dial: c.dialKubelet}
+	if cfg.Kubelet, err = c.toKubelets(); err != nil {
+		return err
+	}
 	if err := c.authorize(&cfg); err != nil {
 		return err
 	}
@@ -168,18 +172,22 @@ func (c *cluster) serveAPI(ctx context.Context, wg *sync.WaitGroup, st *store.St
 	if err != nil {
 		return err
 	}
-	pair, err := c.authority.Client("kube-apiserver-kubelet-client", apiserver.GroupMasters)
-	if err != nil {
-		return err
-	}
-	// The kubelet in this program is at the other end of a pipe; those elsewhere sign their certificates
-	// themselves, as Kubernetes' do, and as there the server proves itself to them, not they to it.
-	own.Certificates, own.MinVersion, own.InsecureSkipVerify = []tls.Certificate{pair.TLS}, tls.VersionTLS13, true
 	c.start(ctx, wg, "apiserver", c.server.Run)
 	c.start(ctx, wg, "custom resources", func(ctx context.Context) error { return c.definitions.Run(ctx, c.itself()) })
 	c.start(ctx, wg, "apiserver", func(ctx context.Context) error { return c.server.Serve(ctx, ln, serving) })
 	c.start(ctx, wg, "apiserver", c.typeChecker().Run)
 	return c.await(ctx, c.server.Ready())
+}
+
+// toKubelets is how the API server proves itself to kubelets. The one in this program is at the other end of a pipe;
+// those elsewhere sign their certificates themselves, as Kubernetes' do, and as there they need not prove themselves to it.
+func (c *cluster) toKubelets() (apiserver.KubeletConfig, error) {
+	pair, err := c.authority.Client("kube-apiserver-kubelet-client", apiserver.GroupMasters)
+	if err != nil {
+		return apiserver.KubeletConfig{}, err
+	}
+	return apiserver.KubeletConfig{Dial: c.dialKubelet,
+		TLS: &tls.Config{Certificates: []tls.Certificate{pair.TLS}, MinVersion: tls.VersionTLS13, InsecureSkipVerify: true}}, nil
 }
 
 // dialKubelet reaches the kubelet of this program in memory, others by the network.
