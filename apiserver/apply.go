@@ -11,7 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"sigs.k8s.io/yaml"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	sigsyaml "sigs.k8s.io/yaml"
 
 	"github.com/inboard/inboard/apiserver/client"
 )
@@ -26,7 +27,7 @@ type applyConfiguration struct {
 
 func newApplyConfiguration(patch []byte, opts *metav1.PatchOptions) (*applyConfiguration, error) {
 	a := &applyConfiguration{fieldValidation: opts.FieldValidation, force: opts.Force != nil && *opts.Force}
-	if _, err := yaml.YAMLToJSON(patch); err != nil {
+	if _, err := sigsyaml.YAMLToJSON(patch); err != nil {
 		return nil, badRequest("error encoding patch: %v", err)
 	}
 	content := map[string]any{}
@@ -45,9 +46,6 @@ func (s *Server) apply(ctx context.Context, rq *request, patch []byte, opts *met
 	a, err := newApplyConfiguration(patch, opts)
 	if err != nil {
 		return found{}, false, err
-	}
-	if rq.res.Custom != nil {
-		wholeNumbers(a.content.Object)
 	}
 	own := *rq
 	own.applied = true

@@ -89,7 +89,7 @@ func (s *Server) createAdmitted(ctx context.Context, rq *request, ar *AdmissionR
 	if err := rq.validateNew(obj); err != nil {
 		return found{}, err
 	}
-	rq.warnAbout(obj, nil)
+	rq.warnAbout(res.Warnings, obj, nil)
 	first, err := s.attempt(ctx, rq, obj)
 	if err != nil {
 		return found{}, err
@@ -253,11 +253,12 @@ func distinct(errs field.ErrorList, repeat bool) field.ErrorList {
 // maxCauses bounds how many of an object's mistakes an answer tells.
 const maxCauses = 200
 
-func (rq *request) warnAbout(obj, old client.Object) {
-	if rq.res.Warnings == nil {
+// warnAbout tells the warnings that about has.
+func (rq *request) warnAbout(about func(obj, old client.Object) []string, obj, old client.Object) {
+	if about == nil || !rq.heard {
 		return
 	}
-	for _, w := range rq.res.Warnings(obj, old) {
+	for _, w := range about(obj, old) {
 		rq.warn(w)
 	}
 }

@@ -219,22 +219,3 @@ func (f *found) encodeCustomJSON(as *resource) ([]byte, error) {
 	}
 	return cachedBytes(f.at, f.key(as.keys.json, as.keys.goneJSON), func() ([]byte, error) { return json.Marshal(obj) })
 }
-
-// wholeNumbers makes whole numbers of a document integers, as JSON is read for custom objects: YAML's are all floats.
-func wholeNumbers(v any) any {
-	switch x := v.(type) {
-	case map[string]any:
-		for name, one := range x {
-			x[name] = wholeNumbers(one)
-		}
-	case []any:
-		for i, one := range x {
-			x[i] = wholeNumbers(one)
-		}
-	case float64:
-		if n := int64(x); float64(n) == x && n > -1<<53 && n < 1<<53 {
-			return n
-		}
-	}
-	return v
-}

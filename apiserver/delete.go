@@ -60,6 +60,9 @@ func (s *Server) deleteOnce(ctx context.Context, rq *request, cur found, opts *m
 		return false, deletion{}, err
 	}
 	if rq.goesAtOnce(cur.obj, opts) {
+		if rq.res.GracePeriod != nil && !rq.dryRun && rq.batch == nil {
+			return s.removeMarked(ctx, rq, cur, opts, also)
+		}
 		return s.removeNow(ctx, rq, cur, cur.obj, also)
 	}
 	if cur.obj.GetDeletionTimestamp() != nil && rq.res.Held != nil && rq.res.Held(cur.obj) {
@@ -75,7 +78,8 @@ func (s *Server) deleteOnce(ctx context.Context, rq *request, cur found, opts *m
 	changed := rq.res.setDeletionFinalizers(obj, opts)
 	held := len(obj.GetFinalizers()) > 0 || rq.res.Held != nil && rq.res.Held(obj)
 	if !held && grace == 0 {
-		if rq.onDelete != nil && !rq.dryRun && rq.batch == nil {
+		if (rq.onDelete != nil || rq.res.GracePeriod != nil) && !rq.dryRun && rq.batch == nil {
+			s.markDeleted(rq, obj, 0)
 			return s.removeChanged(ctx, rq, cur, obj, opts, also)
 		}
 		return s.removeNow(ctx, rq, cur, obj, also)
@@ -85,6 +89,14 @@ func (s *Server) deleteOnce(ctx context.Context, rq *request, cur found, opts *m
 		return done, deletion{f, false}, err
 	}
 	return true, deletion{cur, false}, nil
+}
+
+// removeMarked removes an object that could have had a grace period: as in Kubernetes, watches first tell that it was
+// told to have none.
+func (s *Server) removeMarked(ctx context.Context, rq *request, cur found, opts *metav1.DeleteOptions, also settled) (bool, deletion, error) {
+	obj := rq.res.shallow(cur.obj)
+	s.markDeleted(rq, obj, 0)
+	return s.removeChanged(ctx, rq, cur, obj, opts, also)
 }
 
 // removeNow removes an object in its last state, which it leaves alone. One that could have had a grace period is told

@@ -184,6 +184,9 @@ func encodeListJSON(head listHead, items []found, as *resource) ([]byte, error) 
 		size += len(parts[i]) + 2
 	}
 	buf := append(make([]byte, 0, size), b[:len(b)-1]...)
+	if len(items) == 0 && head.Kind == "PartialObjectMetadataList" {
+		return append(buf, `,"items":null}`...), nil // as in Kubernetes
+	}
 	buf = append(buf, `,"items":[`...)
 	for i, part := range parts {
 		if i > 0 {

@@ -1,7 +1,6 @@
 package apiserver
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -126,13 +125,15 @@ func (c *call) resource(verb string) {
 		c.fail(err)
 		return
 	}
-	rq.warn = c.warn
-	if text := rq.served().Deprecated; text != "" {
-		c.warn(text)
-	}
+	rq.warn, rq.heard = c.warn, true
 	rq.agent = agentName(c.r.UserAgent())
 	c.rq = rq
-	if err := cmp.Or(c.route(), c.checkTimeout()); err != nil {
+	err = c.route()
+	if err == nil {
+		c.warn(rq.served().Deprecated)
+		err = c.checkTimeout()
+	}
+	if err != nil {
 		c.fail(err)
 		return
 	}
@@ -187,19 +188,19 @@ func (c *call) fail(err error) {
 	if d := status.Details; d != nil && d.RetryAfterSeconds > 0 {
 		c.w.Header().Set("Retry-After", strconv.Itoa(int(d.RetryAfterSeconds)))
 	}
-	c.status(int(status.Code), &status)
+	media := mediaJSON
+	if f, err := negotiate(c.r, false, true, plainForm); err == nil {
+		media = f.media
+	}
+	c.status(int(status.Code), media, &status)
 }
 
-// status writes a Status in the form that the client accepts, JSON if there is none.
-func (c *call) status(code int, status *metav1.Status) {
+// status writes a Status.
+func (c *call) status(code int, media string, status *metav1.Status) {
 	status.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
-	f, err := negotiate(c.r, false, true, plainForm)
+	b, err := encodeObject(media, status)
 	if err != nil {
-		f.media = mediaJSON
+		b, media = []byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","code":500}`), mediaJSON
 	}
-	b, err := encodeObject(f.media, status)
-	if err != nil {
-		b, f.media = []byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","code":500}`), mediaJSON
-	}
-	c.write(code, f.media, b)
+	c.write(code, media, b)
 }

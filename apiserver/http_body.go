@@ -73,10 +73,13 @@ func (c *call) body(into runtime.Object, kind kindOf, fieldValidation string) er
 	if err != nil {
 		return err
 	}
-	if len(bytes.TrimSpace(data)) == 0 {
-		if _, err := c.media(); err != nil {
-			return err
-		}
+	media, err := c.media()
+	switch {
+	case err != nil:
+		return err
+	case media == mediaProto && len(data) == 0:
+		return unrecognized(kind, "empty data", nil)
+	case media != mediaProto && len(bytes.TrimSpace(data)) == 0:
 		return unrecognized(kind, "couldn't get version/kind; json parse error: unexpected end of JSON input", nil)
 	}
 	return c.decode(data, into, kind, fieldValidation)
@@ -103,7 +106,7 @@ func (c *call) decode(data []byte, into runtime.Object, kind kindOf, fieldValida
 	}
 	switch media {
 	case mediaJSON:
-		err = decodeJSON(c.rq, data, into, kind, fieldValidation)
+		err = decodeJSON(c.rq, data, data, into, kind, fieldValidation)
 	case mediaYAML:
 		err = decodeYAML(c.rq, data, into, kind, fieldValidation)
 	case mediaProto:
@@ -124,16 +127,17 @@ func bodyError(err error, kind kindOf) error {
 	return badRequest("%s in version %q cannot be handled as a %s: %v", kind.Kind, kind.Version, kind.Kind, err)
 }
 
-func decodeJSON(rq *request, data []byte, into runtime.Object, kind kindOf, fieldValidation string, strict ...error) error {
+// decodeJSON decodes data; shown is what the client sent.
+func decodeJSON(rq *request, data, shown []byte, into runtime.Object, kind kindOf, fieldValidation string, strict ...error) error {
 	var head struct {
 		APIVersion string `json:"apiVersion,omitempty"`
 		Kind       string `json:"kind,omitempty"`
 	}
 	if err := json.Unmarshal(data, &head); err != nil {
-		return unrecognized(kind, fmt.Sprintf("couldn't get version/kind; json parse error: %v", err), data)
+		return unrecognized(kind, fmt.Sprintf("couldn't get version/kind; json parse error: %v", err), shown)
 	}
 	if _, err := schema.ParseGroupVersion(head.APIVersion); err != nil {
-		return unrecognized(kind, err.Error(), data)
+		return unrecognized(kind, err.Error(), shown)
 	}
 	if _, custom := into.(*customType); custom && head.Kind == "" {
 		return unrecognized(kind, fmt.Sprintf("Object 'Kind' is missing in '%s'", bytes.TrimSpace(data)), data)
@@ -159,7 +163,7 @@ func decodeYAML(rq *request, data []byte, into runtime.Object, kind kindOf, fiel
 			strict = []error{err}
 		}
 	}
-	return decodeJSON(rq, converted, into, kind, fieldValidation, strict...)
+	return decodeJSON(rq, converted, data, into, kind, fieldValidation, strict...)
 }
 
 func decodeProto(rq *request, data []byte, into runtime.Object, kind kindOf) error {

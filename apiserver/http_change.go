@@ -47,7 +47,7 @@ func (c *call) create() error {
 // answer sends what came of what was posted but is not stored.
 func (c *call) answer(out runtime.Object) error {
 	if status, ok := out.(*metav1.Status); ok {
-		c.status(http.StatusCreated, status)
+		c.status(http.StatusCreated, c.format.media, status)
 		return nil
 	}
 	return c.object(http.StatusCreated, out)
@@ -108,8 +108,7 @@ func (c *call) patch() error {
 	if err := metav1.Convert_url_Values_To_v1_PatchOptions(c.values(), &opts, nil); err != nil {
 		return badRequest("%v", err)
 	}
-	media, _, _ := strings.Cut(c.r.Header.Get("Content-Type"), ";")
-	pt := types.PatchType(strings.TrimSpace(media))
+	pt := c.patchType()
 	if err := c.rq.patchOptions(&opts, pt); err != nil {
 		return err
 	}
@@ -126,6 +125,11 @@ func (c *call) patch() error {
 		code = http.StatusCreated
 	}
 	return c.foundObject(code, f)
+}
+
+func (c *call) patchType() types.PatchType {
+	media, _, _ := strings.Cut(c.r.Header.Get("Content-Type"), ";")
+	return types.PatchType(strings.TrimSpace(media))
 }
 
 // deleteOptions reads the options of a deletion, from the body if there is one.

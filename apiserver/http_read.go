@@ -89,7 +89,7 @@ func (c *call) listed(l *listed) error {
 			if err != nil {
 				return err
 			}
-			l.items[i] = found{obj: f.partial(obj)}
+			l.items[i] = found{obj: f.partial(as, obj)}
 		}
 	}
 	if f.media == mediaProto {

@@ -31,6 +31,9 @@ func (c *call) route() error {
 	case conn || c.target.ref.Subresource == "log":
 		return nil // what is behind them speaks for itself
 	}
+	if c.rq.verb == verbPatch && !knownPatch(c.patchType()) {
+		return unsupportedPatch() // before the form of the answer is looked at
+	}
 	return acceptable(c.r, produces(c.rq.verb))
 }
 

@@ -167,7 +167,7 @@ func (c *call) hasTable() bool {
 
 // success sends a Status that tells what happened to an object.
 func (c *call) success(code int, details *metav1.StatusDetails) error {
-	c.status(code, &metav1.Status{Status: metav1.StatusSuccess, Details: details})
+	c.status(code, c.format.media, &metav1.Status{Status: metav1.StatusSuccess, Details: details})
 	return nil
 }
 

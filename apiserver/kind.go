@@ -56,6 +56,8 @@ type Kind struct {
 	GracePeriod func(obj client.Object) int64
 	// Orphan makes Orphan the propagation policy of deletions that name none.
 	Orphan bool
+	// OrphanWarning is told to clients that delete without a propagation policy.
+	OrphanWarning string
 	// NoDependents makes deletions pay no heed to propagation policies.
 	NoDependents bool
 	// Held tells that something besides metadata.finalizers keeps obj from being removed, such
@@ -101,6 +103,8 @@ type Kind struct {
 	RepeatMistakes bool
 	// Warnings returns warnings for the client about an accepted object.
 	Warnings func(obj, old client.Object) []string
+	// StatusWarnings does the same for writes to the status.
+	StatusWarnings func(obj, old client.Object) []string
 
 	// Fields returns the fields that field selectors may name besides metadata.name and
 	// metadata.namespace; nil has none.
@@ -121,6 +125,8 @@ type Kind struct {
 	// Subresources are handled by functions of their own, by name: "binding", "eviction", ...
 	Subresources map[string]Subresource
 
+	// DerivedAnnotations are those that Kubernetes makes of fields: where metadata alone is shown they are left out.
+	DerivedAnnotations []string
 	// Deprecated is a warning that goes along with every request for the kind, "" for none.
 	Deprecated string
 

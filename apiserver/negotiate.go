@@ -1,10 +1,10 @@
 package apiserver
 
 import (
-	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -64,8 +64,12 @@ func parseAccept(header string) []clause {
 		}
 		out = append(out, c)
 	}
-	slices.SortStableFunc(out, func(a, b clause) int {
-		return cmp.Or(cmp.Compare(b.q, a.q), cmp.Compare(strings.Count(a.media, "*"), strings.Count(b.media, "*")))
+	// The order is that of kube-apiserver's library: where a clause is worth less and names a type, and the other is worth
+	// more and names none, each comes before the other, and what they are sorted to depends on the algorithm.
+	sort.Slice(out, func(i, j int) bool {
+		a, b := &out[i], &out[j]
+		return a.q > b.q || !strings.HasPrefix(a.media, "*/") && strings.HasPrefix(b.media, "*/") ||
+			!strings.HasSuffix(a.media, "/*") && strings.HasSuffix(b.media, "/*")
 	})
 	return out
 }

@@ -107,6 +107,14 @@ func newPatcher(pt types.PatchType, patch []byte, fieldValidation string) (*patc
 	return p, nil
 }
 
+func knownPatch(pt types.PatchType) bool {
+	switch pt {
+	case types.JSONPatchType, types.MergePatchType, types.StrategicMergePatchType, types.ApplyYAMLPatchType:
+		return true
+	}
+	return false
+}
+
 func unsupportedPatch() error {
 	return &apierrors.StatusError{ErrStatus: metav1.Status{
 		Status: metav1.StatusFailure, Code: http.StatusUnsupportedMediaType, Reason: metav1.StatusReasonUnsupportedMediaType,

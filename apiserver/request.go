@@ -77,6 +77,8 @@ type request struct {
 	batch *batch
 	// warn receives warnings for the client; it is never nil.
 	warn func(text string)
+	// heard tells that a client may see warnings.
+	heard bool
 }
 
 func noWarnings(string) {}
@@ -164,5 +166,11 @@ func (rq *request) deleteOptions(opts *metav1.DeleteOptions) error {
 	if !rq.collection {
 		rq.options = opts
 	}
-	return invalidOptions("DeleteOptions", metavalidation.ValidateDeleteOptions(opts))
+	if err := invalidOptions("DeleteOptions", metavalidation.ValidateDeleteOptions(opts)); err != nil {
+		return err
+	}
+	if opts.PropagationPolicy == nil && orphanDependents(opts) == nil {
+		rq.warn(rq.res.OrphanWarning)
+	}
+	return nil
 }

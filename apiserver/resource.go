@@ -339,7 +339,7 @@ func fromUnstructured(u runtime.Unstructured, into runtime.Object, kind schema.G
 		return badRequest("%v", err)
 	}
 	rq := &request{warn: noWarnings}
-	return bodyError(decodeJSON(rq, data, into, kind, metav1.FieldValidationIgnore), kind)
+	return bodyError(decodeJSON(rq, data, data, into, kind, metav1.FieldValidationIgnore), kind)
 }
 
 // resourceFor finds the resource of an object, as client.Mapper asks for.

@@ -122,7 +122,7 @@ func TestPodLifeInProcess(t *testing.T) {
 	if _, err := pods.Get(ctx, "default", "web"); !apierrors.IsNotFound(err) {
 		t.Errorf("get: %v", err)
 	}
-	for _, want := range []string{"ADDED", "MODIFIED", "MODIFIED", "DELETED"} {
+	for _, want := range []string{"ADDED", "MODIFIED", "MODIFIED", "MODIFIED", "DELETED"} {
 		if ev := <-w.ResultChan(); string(ev.Type) != want {
 			t.Errorf("event %s, want %s: %+v", ev.Type, want, ev.Object)
 		}

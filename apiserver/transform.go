@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"encoding/json"
+	"maps"
 	"reflect"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 )
 
 // partial returns what PartialObjectMetadata shows of an object.
-func (f *format) partial(obj client.Object) *metav1.PartialObjectMetadata {
+func (f *format) partial(r *resource, obj client.Object) *metav1.PartialObjectMetadata {
 	p := &metav1.PartialObjectMetadata{}
 	p.SetGroupVersionKind(f.metaVersion().WithKind("PartialObjectMetadata"))
 	p.Name, p.Namespace, p.GenerateName, p.UID = obj.GetName(), obj.GetNamespace(), obj.GetGenerateName(), obj.GetUID()
@@ -23,6 +24,12 @@ func (f *format) partial(obj client.Object) *metav1.PartialObjectMetadata {
 	p.DeletionGracePeriodSeconds = obj.GetDeletionGracePeriodSeconds()
 	p.Labels, p.Annotations, p.OwnerReferences = obj.GetLabels(), obj.GetAnnotations(), obj.GetOwnerReferences()
 	p.Finalizers, p.ManagedFields = obj.GetFinalizers(), obj.GetManagedFields()
+	for _, name := range r.DerivedAnnotations {
+		if _, ok := p.Annotations[name]; ok {
+			p.Annotations = maps.Clone(p.Annotations)
+			delete(p.Annotations, name)
+		}
+	}
 	return p
 }
 
@@ -71,6 +78,9 @@ func (f *format) table(r *resource, meta metav1.ListMeta, objs []client.Object, 
 			t.ColumnDefinitions = defaultColumns
 		}
 	}
+	if len(objs) == 0 && (r.Row == nil || r.plain()) {
+		t.Rows = nil // as Kubernetes leaves it
+	}
 	for _, obj := range objs {
 		row := metav1.TableRow{Cells: r.cells(obj, now)}
 		var err error
@@ -85,7 +95,7 @@ func (f *format) table(r *resource, meta metav1.ListMeta, objs []client.Object, 
 				row.Object.Raw, err = json.Marshal(shown)
 			}
 		default:
-			row.Object.Raw, err = json.Marshal(f.partial(obj))
+			row.Object.Raw, err = json.Marshal(f.partial(r, obj))
 		}
 		if err != nil {
 			return nil, err
@@ -93,6 +103,11 @@ func (f *format) table(r *resource, meta metav1.ListMeta, objs []client.Object, 
 		t.Rows = append(t.Rows, row)
 	}
 	return t, nil
+}
+
+// plain tells whether the row's columns are the default ones.
+func (r *resource) plain() bool {
+	return len(r.Columns) == len(defaultColumns) && r.Columns[1].Name == defaultColumns[1].Name
 }
 
 func (r *resource) cells(obj client.Object, now time.Time) []any {
@@ -103,7 +118,7 @@ func (r *resource) cells(obj client.Object, now time.Time) []any {
 		age := duration.HumanDuration(now.Sub(scale.CreationTimestamp.Time))
 		return []any{scale.Name, int64(scale.Spec.Replicas), int64(scale.Status.Replicas), age}
 	}
-	return []any{obj.GetName(), duration.HumanDuration(now.Sub(obj.GetCreationTimestamp().Time))}
+	return []any{obj.GetName(), obj.GetCreationTimestamp().UTC().Format(time.RFC3339)}
 }
 
 func checkInclude(p metav1.IncludeObjectPolicy) error {
@@ -119,5 +134,5 @@ func (s *Server) transform(f *format, r *resource, obj client.Object, opts table
 	if f.as == "Table" {
 		return f.table(r, metav1.ListMeta{ResourceVersion: obj.GetResourceVersion()}, []client.Object{obj}, opts, s.now())
 	}
-	return f.partial(obj), nil
+	return f.partial(r, obj), nil
 }

@@ -280,8 +280,10 @@ func (rq *request) validateUpdate(obj, old client.Object) error {
 	if err := rq.invalid(obj, errs); err != nil {
 		return err
 	}
-	if !isStatus {
-		rq.warnAbout(obj, old)
+	if isStatus {
+		rq.warnAbout(res.StatusWarnings, obj, old)
+	} else {
+		rq.warnAbout(res.Warnings, obj, old)
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ func (c converter) ConvertToVersion(in runtime.Object, to runtime.GroupVersioner
 	if u, is := in.(*unstructured.Unstructured); is {
 		obj, ok = from.empty(), true
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.UnstructuredContent(), obj); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("unable to convert unstructured object to %v: %w", from.kind.GroupVersionKind, err)
 		}
 	}
 	if !ok {

@@ -7,8 +7,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"k8s.io/apimachinery/pkg/util/validation/field"
-
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/kinds/internal/podspec"
 )
@@ -33,12 +31,12 @@ func newKind(kind, resource, singular, shortName string) apiserver.Kind {
 }
 
 // warnings tells what is likely a mistake; only a new object's name can still be another.
-func warnings(name string, s *corev1.PodSpec, isNew bool) []string {
+func warnings(name string, t *corev1.PodTemplateSpec, isNew, changed bool) []string {
 	var out []string
 	if isNew {
 		out = podspec.NameWarnings(name, "Pod names and hostnames")
 	}
-	return append(out, podspec.Warnings(s, field.NewPath("spec", "template", "spec"))...)
+	return append(out, podspec.TemplateWarnings(t, specPath.Child("template"), changed)...)
 }
 
 // selectorText returns the selector in the form that the scale subresource carries.

@@ -26,14 +26,15 @@ import (
 func DaemonSet() apiserver.Kind {
 	k := newKind("DaemonSet", "daemonsets", "daemonset", "ds")
 	k.Object, k.List = &appsv1.DaemonSet{}, &appsv1.DaemonSetList{}
+	k.DerivedAnnotations = []string{appsv1.DeprecatedTemplateGeneration}
 	k.Default = row.Of(defaultDaemonSet)
 	k.Prepare = row.Pair(prepareDaemonSet)
 	// In Kubernetes the count is a part of the spec, which writers of the status leave alone.
 	k.PrepareStatus = row.Pair(func(o, old *appsv1.DaemonSet) { setTemplateGeneration(o, templateGeneration(old)) })
 	k.Validate = row.Check(validateDaemonSet)
 	k.ValidateStatus = row.Check(validateDaemonSetStatus)
-	k.Warnings = row.Warn(func(o, _ *appsv1.DaemonSet) []string {
-		return podspec.Warnings(&o.Spec.Template.Spec, specPath.Child("template", "spec"))
+	k.Warnings = row.Warn(func(o, old *appsv1.DaemonSet) []string {
+		return podspec.TemplateWarnings(&o.Spec.Template, specPath.Child("template"), old == nil || o.Generation != old.Generation)
 	})
 	k.Columns = row.Columns("Name", "Desired:integer", "Current:integer", "Ready:integer", "Up-to-date:integer", "Available:integer",
 		"Node Selector", "Age", "Containers::wide", "Images::wide", "Selector::wide")

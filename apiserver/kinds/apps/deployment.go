@@ -26,7 +26,9 @@ func Deployment() apiserver.Kind {
 	k.Prepare = row.Pair(prepareDeployment)
 	k.Validate = row.Check(validateDeployment)
 	k.ValidateStatus = row.Check(validateDeploymentStatus)
-	k.Warnings = row.Warn(func(o, old *appsv1.Deployment) []string { return warnings(o.Name, &o.Spec.Template.Spec, old == nil) })
+	k.Warnings = row.Warn(func(o, old *appsv1.Deployment) []string {
+		return warnings(o.Name, &o.Spec.Template, old == nil, old == nil || o.Generation != old.Generation)
+	})
 	k.Scale = &apiserver.Scale{
 		Get: func(obj client.Object) (int32, int32, string) {
 			o := obj.(*appsv1.Deployment)

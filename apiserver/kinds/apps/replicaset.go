@@ -22,7 +22,9 @@ func ReplicaSet() apiserver.Kind {
 	k.Prepare = row.Pair(prepareReplicaSet)
 	k.Validate = row.Check(validateReplicaSet)
 	k.ValidateStatus = row.Check(validateReplicaSetStatus)
-	k.Warnings = row.Warn(func(o, old *appsv1.ReplicaSet) []string { return warnings(o.Name, &o.Spec.Template.Spec, old == nil) })
+	k.Warnings = row.Warn(func(o, old *appsv1.ReplicaSet) []string {
+		return warnings(o.Name, &o.Spec.Template, old == nil, old == nil || o.Generation != old.Generation)
+	})
 	k.Scale = &apiserver.Scale{
 		Get: func(obj client.Object) (int32, int32, string) {
 			o := obj.(*appsv1.ReplicaSet)

@@ -90,11 +90,13 @@ func defaultStatefulSet(o *appsv1.StatefulSet) {
 }
 
 func statefulSetWarnings(o, old *appsv1.StatefulSet) []string {
-	out := podspec.Warnings(&o.Spec.Template.Spec, specPath.Child("template", "spec"))
-	if old == nil {
-		for i := range o.Spec.VolumeClaimTemplates {
-			out = append(out, podspec.ClaimWarnings(&o.Spec.VolumeClaimTemplates[i].Spec, specPath.Child("volumeClaimTemplates").Index(i))...)
+	out := podspec.TemplateWarnings(&o.Spec.Template, specPath.Child("template"), old == nil || o.Generation != old.Generation)
+	for i := range o.Spec.VolumeClaimTemplates {
+		path := specPath.Child("volumeClaimTemplates").Index(i)
+		if old != nil {
+			path = path.Child("Spec") // as Kubernetes calls it here
 		}
+		out = append(out, podspec.ClaimWarnings(&o.Spec.VolumeClaimTemplates[i].Spec, path)...)
 	}
 	if n := o.Spec.RevisionHistoryLimit; n != nil && *n < 0 {
 		out = append(out, "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended")

@@ -2,9 +2,12 @@
 package batch
 
 import (
+	"fmt"
+
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
 
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/kinds/internal/fill"
@@ -51,10 +54,24 @@ func dropDisabled(s *batchv1.JobSpec) {
 	podspec.DropDisabled(&s.Template.Spec)
 }
 
-func warnings(name string, s *corev1.PodSpec, path *field.Path, isNew bool) []string {
+// warnings tells what is likely a mistake in an object and its Job, which is at path; only a new object's name can still be another.
+func warnings(name string, s *batchv1.JobSpec, path *field.Path, isNew, changed bool) []string {
 	var out []string
 	if isNew {
 		out = podspec.NameWarnings(name, "Pod names and hostnames")
 	}
-	return append(out, podspec.Warnings(s, path.Child("template", "spec"))...)
+	if !changed {
+		return out
+	}
+	if ptr.Deref(s.CompletionMode, "") == batchv1.IndexedCompletion && ptr.Deref(s.Completions, 0) > manyIndexes && ptr.Deref(s.Parallelism, 0) > manyAtOnce {
+		out = append(out, fmt.Sprintf("%s: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, "+
+			"Kubernetes might not be able to track completedIndexes when a big number of indexes fail", path))
+	}
+	return append(out, podspec.Warnings(&s.Template.ObjectMeta, &s.Template.Spec, path.Child("template"))...)
 }
+
+// From here on the failed indexes of an Indexed Job may not fit its status.
+const (
+	manyIndexes = 100_000
+	manyAtOnce  = 10_000
+)

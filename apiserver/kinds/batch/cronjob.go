@@ -43,7 +43,7 @@ func CronJob() apiserver.Kind {
 	})
 	k.Validate = row.Check(validateCronJob)
 	k.Warnings = row.Warn(func(o, old *batchv1.CronJob) []string {
-		out := warnings(o.Name, &o.Spec.JobTemplate.Spec.Template.Spec, templatePath, old == nil)
+		out := warnings(o.Name, &o.Spec.JobTemplate.Spec, templatePath, old == nil, old == nil || o.Generation != old.Generation)
 		if old != nil && strings.Contains(o.Spec.Schedule, "TZ") {
 			out = append(out, "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details")
 		}

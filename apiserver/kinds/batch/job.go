@@ -29,12 +29,13 @@ func Job() apiserver.Kind {
 	k := newKind("Job", "jobs", "job")
 	k.Object, k.List = &batchv1.Job{}, &batchv1.JobList{}
 	k.Orphan = true // as in its first version
+	k.OrphanWarning = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning"
 	k.Default = row.Of(defaultJob)
 	k.Prepare = row.Pair(prepareJob)
 	k.Validate = row.Check(validateJob)
 	k.ValidateStatus = row.Check(validateJobStatus)
 	k.Warnings = row.Warn(func(o, old *batchv1.Job) []string {
-		return warnings(o.Name, &o.Spec.Template.Spec, specPath, old == nil)
+		return warnings(o.Name, &o.Spec, specPath, old == nil, old == nil || o.Generation != old.Generation)
 	})
 	k.Fields = row.Fields(map[string]func(*batchv1.Job) string{
 		"status.successful": func(o *batchv1.Job) string { return strconv.Itoa(int(o.Status.Succeeded)) },

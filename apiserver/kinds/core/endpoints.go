@@ -19,9 +19,11 @@ import (
 func Endpoints() apiserver.Kind {
 	k := newKind("Endpoints", "endpoints", "endpoints", "ep")
 	k.UpdateCreates = true
+	k.Deprecated = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
 	k.Object, k.List = &corev1.Endpoints{}, &corev1.EndpointsList{}
 	k.Default = row.Of(defaultEndpoints)
 	k.Validate = row.Check(validateEndpoints)
+	k.Warnings = row.Warn(endpointsWarnings)
 	k.Columns = row.Columns("Name", "Endpoints", "Age")
 	k.Row = row.Cells(func(o *corev1.Endpoints, now time.Time) []any {
 		return []any{o.Name, endpointsText(o), row.Age(o.CreationTimestamp, now)}

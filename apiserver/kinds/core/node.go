@@ -24,6 +24,7 @@ func Node() apiserver.Kind {
 	k.Default = row.Of(defaultNode)
 	k.Prepare = row.Pair(prepareNode)
 	k.Validate = row.Check(validateNode)
+	k.Warnings = row.Warn(nodeWarnings)
 	k.ValidateStatus = row.Check(validateNodeStatus)
 	k.Fields = row.Fields(map[string]func(*corev1.Node) string{
 		"spec.unschedulable": func(o *corev1.Node) string { return strconv.FormatBool(o.Spec.Unschedulable) },

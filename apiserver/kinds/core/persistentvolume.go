@@ -42,6 +42,7 @@ func PersistentVolume() apiserver.Kind {
 	})
 	k.PrepareStatus = row.Pair(keepTransition)
 	k.Validate = row.Check(validateVolume)
+	k.Warnings = row.Warn(volumeWarnings)
 	k.Columns = row.Columns("Name", "Capacity", "Access Modes", "Reclaim Policy", "Status", "Claim", "StorageClass",
 		"VolumeAttributesClass", "Reason", "Age", "VolumeMode::wide")
 	k.Row = row.Cells(volumeRow)

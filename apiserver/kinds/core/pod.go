@@ -27,7 +27,7 @@ func Pod() apiserver.Kind {
 	k.PrepareStatus = row.Pair(preparePodStatus)
 	k.Validate = row.Check(validatePod)
 	k.ValidateStatus = row.Check(podspec.ValidatePodStatus)
-	k.Warnings = row.Warn(podWarnings)
+	k.Warnings, k.StatusWarnings = row.Warn(podWarnings), row.Warn(podStatusWarnings)
 	k.Fields = row.Fields(podFields())
 	k.Columns = row.Columns("Name", "Ready", "Status", "Restarts", "Age", "IP::wide", "Node::wide",
 		"Nominated Node::wide", "Readiness Gates::wide")
@@ -83,13 +83,6 @@ func validatePod(o, old *corev1.Pod) field.ErrorList {
 		return podspec.ValidatePod(o)
 	}
 	return podspec.ValidatePodUpdate(o, old)
-}
-
-func podWarnings(o, old *corev1.Pod) []string {
-	if old != nil {
-		return nil // people hardly ever change pods, and programs do not read warnings
-	}
-	return append(podspec.NameWarnings(o.Name, "the Pod's hostname"), podspec.Warnings(&o.Spec, field.NewPath("spec"))...)
 }
 
 // A pod that no node runs, or whose containers are done, has nothing to stop gracefully.

@@ -36,6 +36,7 @@ func ReplicationController() apiserver.Kind {
 		}
 	})
 	k.Validate = row.Check(validateController)
+	k.Warnings = row.Warn(replicationControllerWarnings)
 	k.ValidateStatus = row.Check(validateControllerStatus)
 	k.Scale = &apiserver.Scale{
 		Get: func(obj client.Object) (int32, int32, string) {
@@ -129,6 +130,7 @@ func PodTemplate() apiserver.Kind {
 	k.Object, k.List = &corev1.PodTemplate{}, &corev1.PodTemplateList{}
 	k.Default = row.Of(func(o *corev1.PodTemplate) { podspec.Default(&o.Template.Spec) })
 	k.Prepare = row.Pair(func(o, _ *corev1.PodTemplate) { podspec.DropDisabled(&o.Template.Spec) })
+	k.Warnings = row.Warn(podTemplateWarnings)
 	k.Validate = row.Check(func(o, _ *corev1.PodTemplate) field.ErrorList {
 		return podspec.ValidateTemplateSpec(&o.Template, field.NewPath("template"))
 	})

@@ -29,6 +29,7 @@ func ResourceQuota() apiserver.Kind {
 		podspec.RoundResources(o.Status.Used)
 	})
 	k.Validate = row.Check(validateQuota)
+	k.Warnings = row.Warn(quotaWarnings)
 	k.ValidateStatus = row.Check(func(o, _ *corev1.ResourceQuota) field.ErrorList {
 		var l check.List
 		quotaList(&l, field.NewPath("status", "hard"), o.Status.Hard)

@@ -17,6 +17,7 @@ func Secret() apiserver.Kind {
 	k.Default = row.Of(defaultSecret)
 	k.Prepare = row.Pair(prepareSecret)
 	k.Validate = row.Check(validateSecret)
+	k.Warnings = row.Warn(secretWarnings)
 	k.Fields = row.Fields(map[string]func(*corev1.Secret) string{
 		"type": func(o *corev1.Secret) string { return string(o.Type) },
 	})

@@ -26,6 +26,7 @@ func Service() apiserver.Kind {
 	k.Prepare = row.Pair(prepareService)
 	k.NameIsValid = validation.NameIsDNSLabel
 	k.Validate = row.Check(validateService)
+	k.Warnings, k.StatusWarnings = row.Warn(serviceWarnings), row.Warn(serviceStatusWarnings)
 	k.ValidateStatus = row.Check(validateServiceStatus)
 	k.Allocate = allocateService
 	k.Fields = row.Fields(map[string]func(*corev1.Service) string{

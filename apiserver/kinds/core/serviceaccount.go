@@ -19,6 +19,7 @@ func ServiceAccount() apiserver.Kind {
 			o.Secrets[i] = corev1.ObjectReference{Name: s.Name}
 		}
 	})
+	k.Warnings = row.Warn(serviceAccountWarnings)
 	k.Columns = row.Columns("Name", "Age")
 	k.Row = row.Cells(func(o *corev1.ServiceAccount, now time.Time) []any {
 		return []any{o.Name, row.Age(o.CreationTimestamp, now)}

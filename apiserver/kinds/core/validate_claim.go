@@ -142,13 +142,3 @@ func claimResource(l *check.List, path *field.Path, name corev1.ResourceName) bo
 	}
 	return true
 }
-
-// claimWarnings are about fractions of bytes and an annotation that has a better place.
-func claimWarnings(o, _ *corev1.PersistentVolumeClaim) []string {
-	var out []string
-	if _, ok := o.Annotations[corev1.BetaStorageClassAnnotation]; ok {
-		out = append(out, field.NewPath("metadata", "annotations").Key(corev1.BetaStorageClassAnnotation).String()+
-			": deprecated since v1.8; use \"storageClassName\" attribute instead")
-	}
-	return append(out, podspec.ClaimWarnings(&o.Spec, specPath)...)
-}

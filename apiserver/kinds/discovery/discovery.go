@@ -9,6 +9,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
 
 	"github.com/inboard/inboard/apiserver"
@@ -30,15 +33,35 @@ func EndpointSlice() apiserver.Kind {
 		Object:              &discoveryv1.EndpointSlice{},
 		List:                &discoveryv1.EndpointSliceList{},
 		Default:             row.Of(defaultSlice),
-		Prepare: row.Pair(func(o, _ *discoveryv1.EndpointSlice) {
+		Prepare: row.Pair(func(o, old *discoveryv1.EndpointSlice) {
+			if old != nil && !equality.Semantic.DeepEqual(o.Labels, old.Labels) {
+				o.Generation = old.Generation + 1
+			}
 			for i := range o.Endpoints { // a field that v1 keeps for what v1beta1 stored
 				o.Endpoints[i].DeprecatedTopology = nil
 			}
 		}),
 		Validate: row.Check(validateSlice),
+		Warnings: row.Warn(sliceWarnings),
 		Columns:  row.Columns("Name", "AddressType", "Ports", "Endpoints", "Age"),
 		Row:      row.Cells(sliceRow),
 	}
+}
+
+// sliceWarnings are not told to the controllers that write most slices.
+func sliceWarnings(o, old *discoveryv1.EndpointSlice) (out []string) {
+	if old == nil && o.AddressType == discoveryv1.AddressTypeFQDN {
+		out = append(out, "spec.addressType: FQDN endpoints are deprecated")
+	}
+	if by := o.Labels[discoveryv1.LabelManagedBy]; by == "endpointslice-controller.k8s.io" || by == "endpointslicemirroring-controller.k8s.io" {
+		return out
+	}
+	for i := range o.Endpoints {
+		for j, a := range o.Endpoints[i].Addresses {
+			out = append(out, validation.GetWarningsForIP(field.NewPath("endpoints").Index(i).Child("addresses").Index(j), a)...)
+		}
+	}
+	return out
 }
 
 func defaultSlice(o *discoveryv1.EndpointSlice) {

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
 
@@ -54,6 +55,14 @@ func Ingress() apiserver.Kind {
 			return []string{fmt.Sprintf("annotation %q is deprecated, please use 'spec.ingressClassName' instead", classAnnotation)}
 		}
 		return nil
+	})
+	k.StatusWarnings = row.Warn(func(o, _ *networkingv1.Ingress) (out []string) {
+		for i, at := range o.Status.LoadBalancer.Ingress {
+			if at.IP != "" {
+				out = append(out, validation.GetWarningsForIP(field.NewPath("status", "loadBalancer", "ingress").Index(i), at.IP)...)
+			}
+		}
+		return out
 	})
 	k.Columns = row.Columns("Name", "Class", "Hosts", "Address", "Ports", "Age")
 	k.Row = row.Cells(func(o *networkingv1.Ingress, now time.Time) []any {
@@ -126,6 +135,7 @@ func NetworkPolicy() apiserver.Kind {
 	k.Object, k.List = &networkingv1.NetworkPolicy{}, &networkingv1.NetworkPolicyList{}
 	k.Default = row.Of(defaultPolicy)
 	k.Validate = row.Check(validatePolicy)
+	k.Warnings = row.Warn(policyWarnings)
 	k.Columns = row.Columns("Name", "Pod-Selector", "Age")
 	k.Row = row.Cells(func(o *networkingv1.NetworkPolicy, now time.Time) []any {
 		return []any{o.Name, metav1.FormatLabelSelector(&o.Spec.PodSelector), row.Age(o.CreationTimestamp, now)}

@@ -19,6 +19,30 @@ type policyChecker struct {
 	ranges    []string
 }
 
+// policyWarnings tells of blocks of addresses in unusual forms.
+func policyWarnings(o, _ *networkingv1.NetworkPolicy) (out []string) {
+	of := func(peers []networkingv1.NetworkPolicyPeer, path *field.Path) {
+		for i, p := range peers {
+			if p.IPBlock == nil {
+				continue
+			}
+			at := path.Index(i).Child("ipBlock")
+			out = append(out, validation.GetWarningsForCIDR(at.Child("cidr"), p.IPBlock.CIDR)...)
+			for j, cidr := range p.IPBlock.Except {
+				out = append(out, validation.GetWarningsForCIDR(at.Child("except").Index(j), cidr)...)
+			}
+		}
+	}
+	path := field.NewPath("spec")
+	for i := range o.Spec.Ingress {
+		of(o.Spec.Ingress[i].From, path.Child("ingress").Index(i).Child("from"))
+	}
+	for i := range o.Spec.Egress {
+		of(o.Spec.Egress[i].To, path.Child("egress").Index(i).Child("to"))
+	}
+	return out
+}
+
 func validatePolicy(o, old *networkingv1.NetworkPolicy) field.ErrorList {
 	c := &policyChecker{}
 	if old != nil {

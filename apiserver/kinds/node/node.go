@@ -12,6 +12,7 @@ import (
 
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/kinds/internal/check"
+	"github.com/inboard/inboard/apiserver/kinds/internal/nodelabel"
 	"github.com/inboard/inboard/apiserver/kinds/internal/podspec"
 	"github.com/inboard/inboard/apiserver/kinds/internal/row"
 )
@@ -31,7 +32,13 @@ func RuntimeClass() apiserver.Kind {
 		Object:              &nodev1.RuntimeClass{},
 		List:                &nodev1.RuntimeClassList{},
 		Validate:            row.Check(validateRuntimeClass),
-		Columns:             row.Columns("Name", "Handler", "Age"),
+		Warnings: row.Warn(func(o, _ *nodev1.RuntimeClass) []string {
+			if o.Scheduling == nil {
+				return nil
+			}
+			return nodelabel.Labels(o.Scheduling.NodeSelector, func(string) *field.Path { return field.NewPath("scheduling", "nodeSelector") })
+		}),
+		Columns: row.Columns("Name", "Handler", "Age"),
 		Row: row.Cells(func(o *nodev1.RuntimeClass, now time.Time) []any {
 			return []any{o.Name, o.Handler, row.Age(o.CreationTimestamp, now)}
 		}),

@@ -22,6 +22,7 @@ func PodGroup() apiserver.Kind {
 		Singular:            "podgroup",
 		Namespaced:          true,
 		Status:              true,
+		PlainStatus:         true,
 		ConditionalUpdate:   true,
 		Object:              &schedulingv1beta1.PodGroup{},
 		List:                &schedulingv1beta1.PodGroupList{},

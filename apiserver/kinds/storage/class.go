@@ -14,6 +14,7 @@ import (
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/kinds/internal/check"
 	"github.com/inboard/inboard/apiserver/kinds/internal/fill"
+	"github.com/inboard/inboard/apiserver/kinds/internal/nodelabel"
 	"github.com/inboard/inboard/apiserver/kinds/internal/row"
 )
 
@@ -26,6 +27,17 @@ func StorageClass() apiserver.Kind {
 		fill.Nil(&o.VolumeBindingMode, storagev1.VolumeBindingImmediate)
 	})
 	k.Validate = row.Check(validateStorageClass)
+	k.Warnings = row.Warn(func(o, _ *storagev1.StorageClass) (out []string) {
+		for i, topology := range o.AllowedTopologies {
+			for j, e := range topology.MatchLabelExpressions {
+				if text := nodelabel.Deprecated(e.Key); text != "" {
+					path := field.NewPath("allowedTopologies").Index(i).Child("matchLabelExpressions").Index(j).Child("key")
+					out = append(out, fmt.Sprintf("%s: %s", path, text))
+				}
+			}
+		}
+		return out
+	})
 	k.Columns = row.Columns("Name", "Provisioner", "ReclaimPolicy", "VolumeBindingMode", "AllowVolumeExpansion", "Age")
 	k.Row = row.Cells(func(o *storagev1.StorageClass, now time.Time) []any {
 		return []any{o.Name, o.Provisioner, string(ptr.Deref(o.ReclaimPolicy, corev1.PersistentVolumeReclaimDelete)),

@@ -11,6 +11,7 @@ import (
 
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/kinds/internal/check"
+	"github.com/inboard/inboard/apiserver/kinds/internal/nodelabel"
 	"github.com/inboard/inboard/apiserver/kinds/internal/row"
 )
 
@@ -99,13 +100,9 @@ func CSIStorageCapacity() apiserver.Kind {
 	k.ReturnDeleted = false
 	k.ConditionalUpdate = true
 	k.Validate = row.Check(validateCapacity)
-	k.Columns = row.Columns("Name", "StorageClassName", "Capacity")
-	k.Row = row.Cells(func(o *storagev1.CSIStorageCapacity, _ time.Time) []any {
-		capacity := "<unset>"
-		if o.Capacity != nil {
-			capacity = o.Capacity.String()
-		}
-		return []any{o.Name, o.StorageClassName, capacity}
+	k.Columns, k.Row = row.Plain()
+	k.Warnings = row.Warn(func(o, _ *storagev1.CSIStorageCapacity) []string {
+		return nodelabel.Selector(o.NodeTopology, field.NewPath("nodeTopology"))
 	})
 	return k
 }

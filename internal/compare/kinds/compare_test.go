@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -147,6 +148,9 @@ func (c *comparison) create(t *testing.T, obj client.Object) field.ErrorList {
 		errs = c.kind.Validate(obj, nil)
 	}
 	c.report("create", errs, theirErrs, before)
+	if len(errs) == 0 {
+		c.warnings(t, "create", strategies[c.kind.Kind], c.kind.Warnings, obj, nil)
+	}
 	if d := firstDifference(withoutMeta(obj), withoutMeta(stored.(client.Object))); d != "" {
 		c.found.add(c.kind.Kind, "prepare "+where(d), d)
 	}
@@ -206,6 +210,10 @@ func (c *comparison) update(t *testing.T, old client.Object) {
 	if len(errs) > 0 {
 		return
 	}
+	if c.kind.Generation && !reflect.DeepEqual(withoutMeta(obj), withoutMeta(old)) {
+		obj.SetGeneration(old.GetGeneration() + 1)
+	}
+	c.warnings(t, "update", strategies[c.kind.Kind], c.kind.Warnings, obj, old)
 	if d := firstDifference(withoutMeta(obj), withoutMeta(stored.(client.Object))); d != "" {
 		c.found.add(c.kind.Kind, "prepare update "+where(d), d)
 	}
@@ -235,6 +243,38 @@ func (c *comparison) status(t *testing.T, old client.Object) {
 		errs = c.kind.ValidateStatus(obj, old)
 	}
 	c.report("status", errs, theirErrs, before)
+	if len(errs) == 0 {
+		c.warnings(t, "status", s, c.kind.StatusWarnings, obj, old)
+	}
+}
+
+// warnings compares what the client is told of an object that is accepted.
+func (c *comparison) warnings(t *testing.T, what string, strategy any, about func(obj, old client.Object) []string, obj, old client.Object) {
+	want, err := c.theirs.warnings(strategy, obj, old)
+	if err != nil {
+		t.Fatalf("%s: %v", c.kind.Kind, err)
+	}
+	var own []string
+	if about != nil {
+		own = about(obj, old)
+	}
+	for _, side := range []struct {
+		sign         string
+		these, those []string
+	}{{"-", want, own}, {"+", own, want}} {
+		for _, text := range side.these {
+			if !slices.Contains(side.those, text) {
+				c.found.add(c.kind.Kind, what+" warning "+side.sign+general(text), text+"\n"+both(obj, old))
+			}
+		}
+	}
+}
+
+func both(obj, old client.Object) string {
+	if old == nil {
+		return text(obj)
+	}
+	return text(obj) + "\nfrom\n" + text(old)
 }
 
 func setDefaults(k apiserver.Kind, obj client.Object) {

@@ -1,12 +1,15 @@
 package requests
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	metav1beta1 "k8s.io/apimachinery/pkg/apis/meta/v1beta1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -23,31 +26,48 @@ var allTypes = func() *runtime.Scheme {
 	s := runtime.NewScheme()
 	utilruntime.Must(scheme.AddToScheme(s))
 	utilruntime.Must(metav1.AddMetaToScheme(s))
+	utilruntime.Must(metav1beta1.AddMetaToScheme(s))
 	return s
 }()
+
+var unstructuredJSON = unstructured.UnstructuredJSONScheme
 
 var protoSerializer = protobuf.NewSerializer(allTypes, allTypes)
 
 // fromProtoStream decodes the events of a watch.
 func fromProtoStream(raw []byte) (object, error) {
+	next := protoEvent(bytes.NewReader(raw))
 	events := []any{}
-	for len(raw) >= 4 {
-		n := int(binary.BigEndian.Uint32(raw))
-		if n > len(raw)-4 {
-			return nil, io.ErrUnexpectedEOF
+	for {
+		ev, err := next()
+		if err == io.EOF {
+			return object{"events": events}, nil
 		}
-		var ev metav1.WatchEvent
-		if err := ev.Unmarshal(raw[4 : 4+n]); err != nil {
-			return nil, err
-		}
-		obj, err := fromProto(ev.Object.Raw)
 		if err != nil {
 			return nil, err
 		}
-		events = append(events, object{"type": ev.Type, "object": obj})
-		raw = raw[4+n:]
+		events = append(events, ev)
 	}
-	return object{"events": events}, nil
+}
+
+// protoEvent returns a function that reads one event of a watch after another.
+func protoEvent(r io.Reader) func() (object, error) {
+	return func() (object, error) {
+		var size [4]byte
+		if _, err := io.ReadFull(r, size[:]); err != nil {
+			return nil, err
+		}
+		raw := make([]byte, binary.BigEndian.Uint32(size[:]))
+		if _, err := io.ReadFull(r, raw); err != nil {
+			return nil, err
+		}
+		var ev metav1.WatchEvent
+		if err := ev.Unmarshal(raw); err != nil {
+			return nil, err
+		}
+		obj, err := fromProto(ev.Object.Raw)
+		return object{"type": ev.Type, "object": obj}, err
+	}
 }
 
 // fromProto decodes an object from protobuf.

@@ -19,16 +19,23 @@ type generator struct {
 	name string
 }
 
-// request is what is sent. Edit, when not nil, makes the body from the object as it is on each server.
+// newGenerator returns the generator of a test's nth sequence.
+func newGenerator(k *kind, test string, n int) *generator {
+	return &generator{Rand: rand.New(rand.NewPCG(*seed, uint64(n))), kind: k, name: fmt.Sprintf("%s%d-%d", test, *seed, n)}
+}
+
+// request is what is sent. Edit, when not nil, makes the body from the object as it is on each server; encode brings
+// what is JSON into the form that media tells.
 type request struct {
-	method, path, media, accept string
-	body                        []byte
-	header                      http.Header
-	edit                        func(live object)
+	method, path, media string
+	body                []byte
+	header              http.Header
+	edit                func(live object)
+	encode              func(body []byte) []byte
 }
 
 func (r *request) String() string {
-	return fmt.Sprintf("%s %s %s %s", r.method, r.path, r.media, r.body)
+	return fmt.Sprintf("%s %s %s %s %s", r.method, r.path, r.media, r.header, r.body)
 }
 
 // Values that someone might send in place of others.

@@ -85,6 +85,9 @@ func (a *api) send(t *testing.T, r request) answer {
 		r.edit(got.body)
 		r.body = encoded(got.body)
 	}
+	if r.encode != nil {
+		r.body = r.encode(r.body)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, r.method, a.url+r.path, bytes.NewReader(r.body))
