@@ -4,6 +4,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"sync"
 
 	"sigs.k8s.io/structured-merge-diff/v6/value"
 )
@@ -20,7 +21,8 @@ type difference struct {
 
 // compare tells what differs between two objects of the plan's type. Either value may be a pointer.
 func (p *plan) compare(old, new reflect.Value) (difference, error) {
-	w := walker{}
+	w := walkers.Get().(*walker)
+	defer w.release()
 	l, r := indirect(old), indirect(new)
 	if err := w.walk(p, operand{l, true}, operand{r, true}); err != nil {
 		return difference{}, err
@@ -57,6 +59,20 @@ func (o operand) null() bool {
 type walker struct {
 	changed, removed writer
 	path             []step
+}
+
+// walkers are kept for the next comparison with the memory that they have grown.
+var walkers = sync.Pool{New: func() any { return &walker{path: make([]step, 0, 16)} }}
+
+// maxKept bounds what a walker keeps of a buffer.
+const maxKept = 16 << 10
+
+func (w *walker) release() {
+	clear(w.path[:cap(w.path)]) // they refer to what was compared
+	w.path = w.path[:0]
+	w.changed.reset()
+	w.removed.reset()
+	walkers.Put(w)
 }
 
 // walk compares the values at the walker's path.
@@ -132,8 +148,8 @@ func (f *fieldPlan) of(o operand) operand {
 	if o.null() {
 		return operand{}
 	}
-	v := f.entry.GetFrom(o.Value)
-	if f.entry.CanOmit(v) {
+	v := f.reader.of(o.Value)
+	if f.reader.omits(v) {
 		return operand{}
 	}
 	return operand{indirect(v), true}
@@ -147,8 +163,8 @@ func empty(p *plan, o operand) bool {
 	if p.kind != structPlan {
 		return o.Len() == 0
 	}
-	for _, f := range value.TypeReflectEntryOf(p.typ).OrderedFields() {
-		if !f.CanOmit(f.GetFrom(o.Value)) {
+	for i := range p.all {
+		if f := &p.all[i]; !f.omits(f.of(o.Value)) {
 			return false
 		}
 	}

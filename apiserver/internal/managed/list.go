@@ -117,8 +117,8 @@ func (p *plan) items(o operand) ([]item, error) {
 
 // of returns the value of an item's key.
 func (k *keyPlan) of(v reflect.Value) (any, error) {
-	f := k.entry.GetFrom(v)
-	if k.entry.CanOmit(f) {
+	f := k.reader.of(v)
+	if k.reader.omits(f) {
 		switch d := k.def.(type) {
 		case string:
 			return d, nil

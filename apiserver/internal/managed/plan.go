@@ -18,8 +18,9 @@ import (
 type plan struct {
 	kind planKind
 	typ  reflect.Type // what a pointer points to
-	// fields are those of a structPlan, sorted by name.
+	// fields are those of a structPlan, sorted by name; all are also those that nobody manages.
 	fields []fieldPlan
+	all    []fieldReader
 	// elem are the elements of a mapPlan, listPlan or setPlan.
 	elem *plan
 	// keys tell the items of a listPlan apart, sorted by name.
@@ -42,14 +43,14 @@ const (
 
 type fieldPlan struct {
 	*plan
-	entry *value.FieldCacheEntry
-	name  string // "f:spec", quoted
+	reader fieldReader
+	name   string // "f:spec", quoted
 }
 
 type keyPlan struct {
-	entry *value.FieldCacheEntry
-	name  string
-	def   any // stands in for a key that is left out, nil for none
+	reader fieldReader
+	name   string
+	def    any // stands in for a key that is left out, nil for none
 }
 
 // unmanaged are the fields that nobody manages, as apimachinery's field managers have them.
@@ -133,6 +134,8 @@ func (c *planner) fill(p *plan, atom schema.Atom, path string) error {
 func (c *planner) fields(p *plan, m *schema.Map, path string) error {
 	p.kind = structPlan
 	for _, entry := range value.TypeReflectEntryOf(p.typ).OrderedFields() {
+		reader := newFieldReader(p.typ, entry)
+		p.all = append(p.all, reader)
 		at := strings.TrimPrefix(path+"."+entry.JsonName, ".")
 		if slices.Contains(c.skip, at) {
 			continue
@@ -141,11 +144,11 @@ func (c *planner) fields(p *plan, m *schema.Map, path string) error {
 		if !ok {
 			return fmt.Errorf("%s is not in the schema", at)
 		}
-		child, err := c.plan(entry.GetFrom(reflect.New(p.typ).Elem()).Type(), field.Type, at)
+		child, err := c.plan(reader.of(reflect.New(p.typ).Elem()).Type(), field.Type, at)
 		if err != nil {
 			return err
 		}
-		p.fields = append(p.fields, fieldPlan{plan: child, entry: entry, name: `"f:` + entry.JsonName + `"`})
+		p.fields = append(p.fields, fieldPlan{plan: child, reader: reader, name: `"f:` + entry.JsonName + `"`})
 	}
 	return nil
 }
@@ -170,11 +173,10 @@ func (c *planner) items(p *plan, l *schema.List, path string) error {
 	entries := value.TypeReflectEntryOf(p.elem.typ).Fields()
 	for _, name := range slices.Sorted(slices.Values(l.Keys)) {
 		field, _ := item.Map.FindField(name)
-		k := keyPlan{entry: entries[name], name: name, def: field.Default}
-		if k.entry == nil {
+		if entries[name] == nil {
 			return fmt.Errorf("%s has no key %s", path, name)
 		}
-		p.keys = append(p.keys, k)
+		p.keys = append(p.keys, keyPlan{reader: newFieldReader(p.elem.typ, entries[name]), name: name, def: field.Default})
 	}
 	return nil
 }

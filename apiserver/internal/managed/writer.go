@@ -1,5 +1,7 @@
 package managed
 
+import "bytes"
+
 // step is one step of a path: a field of a struct, a key of a map or an item of a list.
 type step struct {
 	kind  stepKind
@@ -57,8 +59,8 @@ func (w *writer) add(path []step) {
 	if len(path) == 0 {
 		return
 	}
-	if w.buf == nil {
-		w.buf = append(make([]byte, 0, 256), '{')
+	if len(w.buf) == 0 {
+		w.buf = append(w.buf, '{')
 	}
 	for i := w.open; i < len(path); i++ {
 		if w.self {
@@ -84,9 +86,18 @@ func (w *writer) leave(n int) {
 
 // done returns what was written, nil when no path was added.
 func (w *writer) done() []byte {
-	if w.buf == nil {
+	if len(w.buf) == 0 {
 		return nil
 	}
 	w.leave(0)
-	return append(w.buf, '}')
+	w.buf = append(w.buf, '}')
+	return bytes.Clone(w.buf)
+}
+
+// reset readies the writer for another set.
+func (w *writer) reset() {
+	if cap(w.buf) > maxKept {
+		w.buf = nil
+	}
+	*w = writer{buf: w.buf[:0]}
 }
