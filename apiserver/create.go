@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/inboard/inboard/apiserver/client"
@@ -111,7 +110,7 @@ func (rq *request) validateNew(obj client.Object) error {
 		errs = served.Validate(obj, nil)
 	}
 	if len(errs) == 0 || !served.MetadataLast {
-		meta := validation.ValidateObjectMetaAccessor(obj, res.Namespaced, res.nameValidator(), metadataPath)
+		meta := checkMetadata(obj, res.Namespaced, res.nameValidator())
 		meta = append(meta, res.checkFinalizers(obj)...)
 		errs = append(meta, errs...)
 	}

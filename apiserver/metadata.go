@@ -26,7 +26,7 @@ func (r *resource) nameValidator() validation.ValidateNameFunc {
 	if r.NameIsValid != nil {
 		return r.NameIsValid
 	}
-	return validation.NameIsDNSSubdomain
+	return nameIsDNSSubdomain
 }
 
 // clearMetadata clears the metadata of a new object that is not the client's to choose.

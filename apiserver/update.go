@@ -7,7 +7,6 @@ import (
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -266,8 +265,8 @@ func (s *Server) finishUpdate(ctx context.Context, rq *request, obj client.Objec
 // validateUpdate refuses what is wrong with the new state of an object, and warns of the rest.
 func (rq *request) validateUpdate(obj, old client.Object) error {
 	res, isStatus := rq.res, rq.ref.Subresource == "status"
-	errs := validation.ValidateObjectMetaAccessor(obj, res.Namespaced, pathSegment, metadataPath)
-	errs = append(errs, validation.ValidateObjectMetaAccessorUpdate(obj, old, metadataPath)...)
+	errs := checkMetadata(obj, res.Namespaced, pathSegment)
+	errs = append(errs, checkMetadataUpdate(obj, old, res.Namespaced)...)
 	errs = append(errs, res.checkFinalizers(obj)...)
 	switch {
 	case isStatus && res.ValidateStatus != nil:

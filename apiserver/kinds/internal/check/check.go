@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/inboard/inboard/apiserver/internal/plain"
 )
 
 // List is a list of field errors under construction.
@@ -62,21 +64,31 @@ func Supported[T ~string](l *List, path *field.Path, v T, values ...T) {
 }
 
 // Label asks for a DNS label.
-func (l *List) Label(path *field.Path, v string) { l.Messages(path, v, validation.IsDNS1123Label(v)) }
+func (l *List) Label(path *field.Path, v string) {
+	if !plain.Label(v) {
+		l.Messages(path, v, validation.IsDNS1123Label(v))
+	}
+}
 
 // Subdomain asks for a DNS subdomain.
 func (l *List) Subdomain(path *field.Path, v string) {
-	l.Messages(path, v, validation.IsDNS1123Subdomain(v))
+	if !plain.Subdomain(v) {
+		l.Messages(path, v, validation.IsDNS1123Subdomain(v))
+	}
 }
 
 // QualifiedName asks for a name with an optional prefix, as in example.com/name.
 func (l *List) QualifiedName(path *field.Path, v string) {
-	l.Messages(path, v, validation.IsQualifiedName(v))
+	if !plain.LabelKey(v) {
+		l.Messages(path, v, validation.IsQualifiedName(v))
+	}
 }
 
 // LabelValue asks for a value that a label may have.
 func (l *List) LabelValue(path *field.Path, v string) {
-	l.Messages(path, v, validation.IsValidLabelValue(v))
+	if !plain.LabelValue(v) {
+		l.Messages(path, v, validation.IsValidLabelValue(v))
+	}
 }
 
 // NonNegative asks for a number that is not below zero.
@@ -145,7 +157,9 @@ func (l *List) CIDR(path *field.Path, v string, old ...string) {
 
 // LabelName asks for a name that a label may have.
 func (l *List) LabelName(path *field.Path, v string) {
-	l.Add(metavalidation.ValidateLabelName(v, path)...)
+	if !plain.LabelKey(v) {
+		l.Add(metavalidation.ValidateLabelName(v, path)...)
+	}
 }
 
 // CSIDriver asks for the name of a CSI driver: a DNS subdomain of at most 63 letters, whose case

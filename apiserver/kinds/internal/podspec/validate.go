@@ -23,7 +23,10 @@ type checker struct {
 	volumes map[string]*corev1.VolumeSource
 }
 
-var specPath = field.NewPath("spec")
+var (
+	specPath        = field.NewPath("spec")
+	annotationsPath = field.NewPath("metadata", "annotations")
+)
 
 // ValidatePod returns what is wrong with a new pod.
 func ValidatePod(p *corev1.Pod) field.ErrorList {
@@ -39,16 +42,16 @@ func ValidatePod(p *corev1.Pod) field.ErrorList {
 }
 
 func (c *checker) pod(p *corev1.Pod) {
-	c.annotations(p.Annotations, field.NewPath("metadata", "annotations"))
+	c.annotations(p.Annotations, annotationsPath)
 	c.podSpec(specPath)
 	if p.Spec.ServiceAccountName == "" {
 		c.tokensNeedAccount()
 	}
 	if t := p.Spec.TerminationGracePeriodSeconds; t != nil {
-		c.NonNegative(specPath.Child("terminationGracePeriodSeconds"), *t)
+		c.NonNegative(podPaths().terminationGrace, *t)
 	}
-	c.trimmedImages(p.Spec.Containers, specPath.Child("containers"))
-	c.trimmedImages(p.Spec.InitContainers, specPath.Child("initContainers"))
+	c.trimmedImages(p.Spec.Containers, podPaths().containers)
+	c.trimmedImages(p.Spec.InitContainers, podPaths().initContainers)
 }
 
 func (c *checker) tokensNeedAccount() {

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"github.com/inboard/inboard/apiserver/internal/plain"
 	"github.com/inboard/inboard/apiserver/kinds/internal/check"
 )
 
@@ -220,9 +221,13 @@ func (c *checker) inclusion(p *corev1.NodeInclusionPolicy, path *field.Path) {
 
 func (c *checker) tolerations(list []corev1.Toleration, path *field.Path) {
 	for i := range list {
-		t, p := &list[i], path.Index(i)
+		t := &list[i]
+		if isPlainToleration(t) {
+			continue
+		}
+		p := path.Index(i)
 		if t.Key != "" {
-			c.Add(metavalidation.ValidateLabelName(t.Key, p.Child("key"))...)
+			c.LabelName(p.Child("key"), t.Key)
 		} else if t.Operator != corev1.TolerationOpExists {
 			c.Invalid(p.Child("operator"), t.Operator, "operator must be Exists when `key` is empty, which means \"match all values and all keys\"")
 		}
@@ -234,6 +239,12 @@ func (c *checker) tolerations(list []corev1.Toleration, path *field.Path) {
 			TaintEffect(&c.List, t.Effect, p.Child("effect"))
 		}
 	}
+}
+
+// isPlainToleration tells that a toleration is as those are that each pod gets, which needs no paths to be made.
+func isPlainToleration(t *corev1.Toleration) bool {
+	return t.Operator == corev1.TolerationOpExists && t.Value == "" && plain.LabelKey(t.Key) &&
+		(t.Effect == corev1.TaintEffectNoExecute || t.Effect == corev1.TaintEffectNoSchedule && t.TolerationSeconds == nil)
 }
 
 func (c *checker) tolerationValue(t *corev1.Toleration, path *field.Path) {

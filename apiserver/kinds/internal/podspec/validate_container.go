@@ -146,13 +146,23 @@ func (c *checker) container(ctr *corev1.Container, path *field.Path) {
 		corev1.TerminationMessageReadFile, corev1.TerminationMessageFallbackToLogsOnError)
 	c.ports(ctr.Ports, path.Child("ports"))
 	c.env(ctr.Env, path.Child("env"))
-	c.envFrom(ctr.EnvFrom, path.Child("envFrom"))
-	c.mounts(ctr, path.Child("volumeMounts"))
-	c.devices(ctr, path.Child("volumeDevices"))
+	if len(ctr.EnvFrom) > 0 {
+		c.envFrom(ctr.EnvFrom, path.Child("envFrom"))
+	}
+	if len(ctr.VolumeMounts) > 0 {
+		c.mounts(ctr, path.Child("volumeMounts"))
+	}
+	if len(ctr.VolumeDevices) > 0 {
+		c.devices(ctr, path.Child("volumeDevices"))
+	}
 	c.pullPolicy(ctr.ImagePullPolicy, path.Child("imagePullPolicy"))
 	c.containerResources(&ctr.Resources, path.Child("resources"))
-	c.resizePolicy(ctr.ResizePolicy, path.Child("resizePolicy"))
-	c.securityContext(ctr.SecurityContext, path.Child("securityContext"))
+	if len(ctr.ResizePolicy) > 0 {
+		c.resizePolicy(ctr.ResizePolicy, path.Child("resizePolicy"))
+	}
+	if ctr.SecurityContext != nil {
+		c.securityContext(ctr.SecurityContext, path.Child("securityContext"))
+	}
 }
 
 func (c *checker) pullPolicy(p corev1.PullPolicy, path *field.Path) {

@@ -13,7 +13,7 @@ import (
 
 func (c *checker) podSecurityContext(path *field.Path) {
 	s := c.spec.SecurityContext
-	if s == nil {
+	if s == nil || s.Size() == 0 { // nothing is in it, as in what pods get by default
 		return
 	}
 	c.GroupID(path.Child("fsGroup"), s.FSGroup)

@@ -16,42 +16,42 @@ import (
 
 // podSpec checks in the order in which Kubernetes does, as messages list errors in that order.
 func (c *checker) podSpec(path *field.Path) {
-	s := c.spec
+	s, at := c.spec, pathsIn(path)
 	if s.TerminationGracePeriodSeconds == nil {
-		c.Required(path.Child("terminationGracePeriodSeconds"), "")
+		c.Required(at.terminationGrace, "")
 	}
-	c.checkVolumes(path.Child("volumes"))
-	c.resourceClaims(path.Child("resourceClaims"))
-	c.containers(path.Child("containers"))
-	c.initContainers(path.Child("initContainers"))
-	c.ephemeralContainers(path.Child("ephemeralContainers"))
-	c.podResources(path.Child("resources"))
-	c.hostNetworkPorts(path.Child("containers"))
-	check.Enum(&c.List, path.Child("restartPolicy"), s.RestartPolicy,
+	c.checkVolumes(at.volumes)
+	c.resourceClaims(at.resourceClaims)
+	c.containers(at.containers)
+	c.initContainers(at.initContainers)
+	c.ephemeralContainers(at.ephemeralContainers)
+	c.podResources(at.resources)
+	c.hostNetworkPorts(at.containers)
+	check.Enum(&c.List, at.restartPolicy, s.RestartPolicy,
 		corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)
-	check.Enum(&c.List, path.Child("dnsPolicy"), s.DNSPolicy,
+	check.Enum(&c.List, at.dnsPolicy, s.DNSPolicy,
 		corev1.DNSClusterFirstWithHostNet, corev1.DNSClusterFirst, corev1.DNSDefault, corev1.DNSNone)
-	c.Add(metavalidation.ValidateLabels(s.NodeSelector, path.Child("nodeSelector"))...)
-	c.podSecurityContext(path.Child("securityContext"))
+	c.Add(metavalidation.ValidateLabels(s.NodeSelector, at.nodeSelector)...)
+	c.podSecurityContext(at.securityContext)
 	if s.ShareProcessNamespace != nil && *s.ShareProcessNamespace && s.HostPID {
 		c.Invalid(path.Child("shareProcessNamespace"), true, "ShareProcessNamespace and HostPID cannot both be enabled")
 	}
-	c.affinity(s.Affinity, path.Child("affinity"))
-	c.dnsConfig(path.Child("dnsConfig"))
+	c.affinity(s.Affinity, at.affinity)
+	c.dnsConfig(at.dnsConfig)
 	for i, g := range s.ReadinessGates {
 		c.QualifiedName(path.Child("readinessGates").Index(i).Child("conditionType"), string(g.ConditionType))
 	}
-	c.schedulingGates(path.Child("schedulingGates"))
-	c.topologySpread(s.TopologySpreadConstraints, path.Child("topologySpreadConstraints"))
+	c.schedulingGates(at.schedulingGates)
+	c.topologySpread(s.TopologySpreadConstraints, at.topologySpread)
 	c.userNamespace(path)
-	c.hostnameOverride(path.Child("hostnameOverride"))
+	c.hostnameOverride(at.hostnameOverride)
 	c.names(path)
-	c.tolerations(s.Tolerations, path.Child("tolerations"))
-	c.hostAliases(path.Child("hostAliases"))
+	c.tolerations(s.Tolerations, at.tolerations)
+	c.hostAliases(at.hostAliases)
 	c.classes(path)
 	c.os(path)
 	c.fileKeyRefs(path)
-	c.schedulingGroup(path.Child("schedulingGroup"))
+	c.schedulingGroup(at.schedulingGroup)
 }
 
 func (c *checker) schedulingGroup(path *field.Path) {
