@@ -8,6 +8,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -17,6 +18,16 @@ var customPatches = []types.PatchType{types.JSONPatchType, types.MergePatchType,
 
 // customForm tells which forms custom objects may have: they have no protobuf of their own.
 func customForm(f *format) bool { return f.media != mediaProto || f.as != "" }
+
+// sameCustom refuses a body of another kind as validation does in kube-apiserver, which writes to the status don't have
+// of it.
+func (rq *request) sameCustom(kind string, want kindOf, name string) error {
+	if kind == want.Kind || rq.ref.Subresource != "" {
+		return nil
+	}
+	return apierrors.NewInvalid(schema.GroupKind{Group: want.Group, Kind: kind}, name,
+		field.ErrorList{field.Invalid(field.NewPath("kind"), kind, "must be "+want.Kind)})
+}
 
 // stillCustom refuses what a patch made another kind of; name is the object's.
 func (rq *request) stillCustom(patched []byte, name string) error {

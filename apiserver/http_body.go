@@ -142,11 +142,21 @@ func decodeJSON(rq *request, data, shown []byte, into runtime.Object, kind kindO
 	if _, custom := into.(*customType); custom && head.Kind == "" {
 		return unrecognized(kind, fmt.Sprintf("Object 'Kind' is missing in '%s'", bytes.TrimSpace(data)), data)
 	}
-	if err := rq.sameKind(metav1.TypeMeta{APIVersion: head.APIVersion, Kind: head.Kind}, kind); err != nil {
+	own, custom := into.(*customType)
+	names := metav1.TypeMeta{APIVersion: head.APIVersion, Kind: head.Kind}
+	if custom && head.Kind != "" {
+		names.Kind = kind.Kind // another one is told later
+	}
+	if err := rq.sameKind(names, kind); err != nil {
 		return err
 	}
 	if err := decodeStrictly(rq, data, into, fieldValidation, strict...); err != nil {
 		return err
+	}
+	if custom {
+		if err := rq.sameCustom(head.Kind, kind, own.GetName()); err != nil {
+			return err
+		}
 	}
 	into.GetObjectKind().SetGroupVersionKind(kind)
 	return nil
