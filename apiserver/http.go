@@ -128,6 +128,9 @@ func (c *call) resource(verb string) {
 	rq.warn, rq.heard = c.warn, true
 	rq.agent = agentName(c.r.UserAgent())
 	c.rq = rq
+	if rq.served().Custom != nil {
+		c.warn(rq.served().Deprecated) // even when the path leads nowhere
+	}
 	err = c.route()
 	if err == nil {
 		c.warn(rq.served().Deprecated)
