@@ -1,6 +1,7 @@
 // Package follow keeps a view of stored objects up to date without a goroutine: each reader first applies what the
-// store's history has that the view has not, so that the view is of the moment in which it is read. While nothing
-// changes that costs one atomic load.
+// store's history has that the view has not. The view has all that was committed when a writer was told so, or a watcher
+// saw it; a change that a read saw while the store was still telling its watchers may come an instant later. While
+// nothing changes that costs one atomic load.
 package follow
 
 import (
