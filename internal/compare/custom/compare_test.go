@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/inboard/inboard/internal/compare/diff"
 	"github.com/inboard/inboard/internal/compare/known"
 )
 
@@ -157,7 +158,7 @@ func (f findings) differ(what, example string, theirs, ours map[string]string) b
 
 // firstCause is the first cause that only one server tells, without its values.
 func firstCause(theirs, ours string) string {
-	a, b := alone(theirs, ours)
+	a, b := diff.Alone(theirs, ours)
 	text, whose := a, "missing"
 	if a == "" {
 		text, whose = b, "additional"
@@ -180,29 +181,10 @@ func shown(differ []string, theirs, ours map[string]string) string {
 			fmt.Fprintf(&text, "      and %d more\n", len(differ)-i)
 			break
 		}
-		a, b := alone(theirs[key], ours[key])
-		fmt.Fprintf(&text, "      %s\n        kube-apiserver: %s\n        ours:           %s\n", key, cut(a), cut(b))
+		a, b := diff.Alone(theirs[key], ours[key])
+		fmt.Fprintf(&text, "      %s\n        kube-apiserver: %s\n        ours:           %s\n", key, diff.Cut(a, 2000), diff.Cut(b, 2000))
 	}
 	return text.String()
-}
-
-// alone returns the lines of each text that the other has not.
-func alone(a, b string) (string, string) {
-	left, right := strings.Split(a, "\n"), strings.Split(b, "\n")
-	for i := 0; i < len(left); i++ {
-		if j := slices.Index(right, left[i]); j >= 0 {
-			left, right = slices.Delete(left, i, i+1), slices.Delete(right, j, j+1)
-			i--
-		}
-	}
-	return strings.Join(left, "\n"), strings.Join(right, "\n")
-}
-
-func cut(s string) string {
-	if len(s) > 2000 {
-		return s[:2000] + "..."
-	}
-	return s
 }
 
 // report fails for what is not known, and, in the usual run, for what is known about the subject and not found. Other

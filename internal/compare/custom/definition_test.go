@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/inboard/inboard/internal/compare/diff"
 )
 
 const definitionsPath = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -48,7 +50,7 @@ func (g *generator) versions() []any {
 	storage := g.IntN(n)
 	var out []any
 	for i := range n {
-		schema := copied(first).(object)
+		schema := diff.Copy(first).(object)
 		if i > 0 && g.in(2) {
 			// Another version knows other fields.
 			spec := within(schema, "properties", "spec", "properties")

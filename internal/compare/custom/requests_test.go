@@ -10,6 +10,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/serializer/cbor/direct"
 	"sigs.k8s.io/yaml"
+
+	"github.com/inboard/inboard/internal/compare/diff"
 )
 
 // resource is what a definition defines.
@@ -92,7 +94,7 @@ func (w *writer) object(version string, wrong bool) object {
 		meta["finalizers"] = []any{oneOf(w.generator, "a.test/f", "nodomain", "no good")}
 	}
 	if w.in(15) {
-		meta[oneOf(w.generator, "nosuch", "labels", "generation", "creationTimestamp", "ownerReferences", "managedFields")] = copied(oneOf(w.generator, odd...))
+		meta[oneOf(w.generator, "nosuch", "labels", "generation", "creationTimestamp", "ownerReferences", "managedFields")] = diff.Copy(oneOf(w.generator, odd...))
 	}
 	return o
 }
@@ -230,7 +232,7 @@ func (w *writer) operations(version string) []any {
 	for range 1 + w.IntN(2) {
 		o := object{"op": oneOf(w.generator, "add", "replace", "remove", "test", "add"), "path": oneOf(w.generator, paths...)}
 		if o["op"] != "remove" {
-			o["value"] = copied(oneOf(w.generator, odd...))
+			o["value"] = diff.Copy(oneOf(w.generator, odd...))
 		}
 		ops = append(ops, o)
 	}

@@ -173,24 +173,6 @@ func encoded(v any) []byte {
 	return b
 }
 
-func copied(v any) any {
-	switch v := v.(type) {
-	case object:
-		out := object{}
-		for k, e := range v {
-			out[k] = copied(e)
-		}
-		return out
-	case []any:
-		out := make([]any, len(v))
-		for i := range v {
-			out[i] = copied(v[i])
-		}
-		return out
-	}
-	return v
-}
-
 // both sends a request to both servers at once.
 func (p pair) both(t testing.TB, r request) (want, got answer) {
 	t.Helper()

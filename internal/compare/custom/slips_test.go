@@ -1,6 +1,10 @@
 package custom
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/inboard/inboard/internal/compare/diff"
+)
 
 // slip changes a definition at one place outside its schemas, wrongly mostly.
 func (g *generator) slip(d object) {
@@ -24,7 +28,7 @@ func (g *generator) slip(d object) {
 		func() { names["shortNames"] = []any{text, "x"} },
 		func() { names["categories"] = []any{text} },
 		func() { spec["versions"] = []any{} },
-		func() { spec["versions"] = append(versions, copied(versions[0])) },
+		func() { spec["versions"] = append(versions, diff.Copy(versions[0])) },
 		func() { v["name"] = text },
 		func() { v["storage"] = !v["storage"].(bool) },
 		func() { v["served"] = false },

@@ -3,6 +3,8 @@ package custom
 import (
 	"maps"
 	"slices"
+
+	"github.com/inboard/inboard/internal/compare/diff"
 )
 
 // odd are values that someone might send in place of others.
@@ -23,7 +25,7 @@ var formatted = map[string]string{"date": "2020-02-03", "date-time": "2020-02-03
 // value is one that a schema describes, mostly; one that does not when wrong.
 func (g *generator) value(s object, wrong bool) any {
 	if wrong && g.in(3) {
-		return copied(oneOf(g, odd...))
+		return diff.Copy(oneOf(g, odd...))
 	}
 	if s["nullable"] == true && g.in(6) {
 		return nil
@@ -48,7 +50,7 @@ func (g *generator) value(s object, wrong bool) any {
 	if s["x-kubernetes-int-or-string"] == true {
 		return oneOf[any](g, 5, "50%", "7", 200)
 	}
-	return copied(oneOf(g, odd...))
+	return diff.Copy(oneOf(g, odd...))
 }
 
 func (g *generator) text(s object) string {
@@ -110,7 +112,7 @@ func (g *generator) members(s object, wrong bool) any {
 		}
 	}
 	if g.in(12) || s["x-kubernetes-preserve-unknown-fields"] == true && g.in(2) {
-		out[oneOf(g, "unknown", "other", "A")] = copied(oneOf(g, odd...))
+		out[oneOf(g, "unknown", "other", "A")] = diff.Copy(oneOf(g, odd...))
 	}
 	return out
 }
@@ -143,7 +145,7 @@ func (g *generator) mutate(v any, s object) {
 		case below != nil:
 			v[key] = g.value(below, g.in(8))
 		default:
-			v[key] = copied(oneOf(g, odd...))
+			v[key] = diff.Copy(oneOf(g, odd...))
 		}
 	case []any:
 		if len(v) == 0 {

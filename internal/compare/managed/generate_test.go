@@ -3,6 +3,8 @@ package managed
 import (
 	"fmt"
 	"math/rand"
+
+	"github.com/inboard/inboard/internal/compare/diff"
 )
 
 type object = map[string]any
@@ -48,7 +50,7 @@ func (k *kind) object(r *rand.Rand, name string, full bool) object {
 	maybe(r, 8, meta, "finalizers", func() any { return []any{pick(r, "a.test/f", "b.test/f")} })
 	if full {
 		for key, v := range k.base {
-			o[key] = copied(v)
+			o[key] = diff.Copy(v)
 		}
 	}
 	k.fill(r, o)
@@ -57,18 +59,6 @@ func (k *kind) object(r *rand.Rand, name string, full bool) object {
 	maybe(r, 60, meta, "uid", func() any { return "none" })
 	maybe(r, 60, meta, "managedFields", func() any { return []any{} })
 	return o
-}
-
-func copied(v any) any {
-	m, ok := v.(object)
-	if !ok {
-		return v
-	}
-	out := object{}
-	for key, e := range m {
-		out[key] = copied(e)
-	}
-	return out
 }
 
 // within returns the object at a path, which it makes.

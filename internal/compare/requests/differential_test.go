@@ -17,6 +17,7 @@ import (
 
 	"github.com/inboard/inboard/apiserver"
 	"github.com/inboard/inboard/apiserver/kinds"
+	"github.com/inboard/inboard/internal/compare/diff"
 	"github.com/inboard/inboard/internal/compare/known"
 )
 
@@ -190,32 +191,13 @@ func (f findings) compare(k *kind, r request, want, got answer) bool {
 				fmt.Fprintf(&text, "      and %d more\n", len(differ)-i)
 				break
 			}
-			a, b := alone(theirs[key], ours[key])
-			fmt.Fprintf(&text, "      %s\n        kube-apiserver: %s\n        ours:           %s\n", key, cut(a), cut(b))
+			a, b := diff.Alone(theirs[key], ours[key])
+			fmt.Fprintf(&text, "      %s\n        kube-apiserver: %s\n        ours:           %s\n", key, diff.Cut(a, 4000), diff.Cut(b, 4000))
 		}
 		f[what] = &finding{example: text.String()}
 	}
 	f[what].n++
 	return true
-}
-
-// alone returns the lines of each text that the other has not.
-func alone(a, b string) (string, string) {
-	left, right := strings.Split(a, "\n"), strings.Split(b, "\n")
-	for i := 0; i < len(left); i++ {
-		if j := slices.Index(right, left[i]); j >= 0 {
-			left, right = slices.Delete(left, i, i+1), slices.Delete(right, j, j+1)
-			i--
-		}
-	}
-	return strings.Join(left, "\n"), strings.Join(right, "\n")
-}
-
-func cut(s string) string {
-	if len(s) > 4000 {
-		return s[:4000] + "..."
-	}
-	return s
 }
 
 // run sends one sequence of requests, the first of which makes an object; it ends at the first difference, after which

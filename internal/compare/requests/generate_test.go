@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/inboard/inboard/internal/compare/diff"
 )
 
 type object = map[string]any
@@ -99,29 +101,11 @@ func (g *generator) deeper(v any) bool {
 	return true
 }
 
-func (g *generator) value() any { return copied(odd[g.IntN(len(odd))]) }
-
-func copied(v any) any {
-	switch v := v.(type) {
-	case object:
-		out := object{}
-		for k, e := range v {
-			out[k] = copied(e)
-		}
-		return out
-	case []any:
-		out := make([]any, len(v))
-		for i := range v {
-			out[i] = copied(v[i])
-		}
-		return out
-	}
-	return v
-}
+func (g *generator) value() any { return diff.Copy(odd[g.IntN(len(odd))]) }
 
 // object returns one of the kind's good objects, changed in some places.
 func (g *generator) object(changes int) object {
-	o := copied(g.kind.samples[g.IntN(len(g.kind.samples))]).(object)
+	o := diff.Copy(g.kind.samples[g.IntN(len(g.kind.samples))]).(object)
 	o["apiVersion"], o["kind"] = g.kind.apiVersion, g.kind.GroupVersionKind.Kind
 	meta, ok := o["metadata"].(object)
 	if !ok {

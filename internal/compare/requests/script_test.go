@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/inboard/inboard/internal/compare/diff"
 )
 
 var (
@@ -109,8 +111,8 @@ func (s *step) check(t *testing.T, file string, theirs, mine map[string]string) 
 		_, known := s.known[key]
 		switch differ := theirs[key] != mine[key]; {
 		case differ && !known:
-			a, b := alone(theirs[key], mine[key])
-			fmt.Fprintf(&text, "  %s\n    kube-apiserver: %s\n    ours:           %s\n", key, cut(a), cut(b))
+			a, b := diff.Alone(theirs[key], mine[key])
+			fmt.Fprintf(&text, "  %s\n    kube-apiserver: %s\n    ours:           %s\n", key, diff.Cut(a, 4000), diff.Cut(b, 4000))
 		case !differ && known:
 			fmt.Fprintf(&text, "  %s is no difference any more\n", key)
 		}
@@ -133,7 +135,7 @@ func headers(out map[string]string, a answer) {
 func shown(aspects map[string]string) string {
 	var out strings.Builder
 	for _, key := range slices.Sorted(maps.Keys(aspects)) {
-		fmt.Fprintf(&out, "    %s: %s\n", key, cut(aspects[key]))
+		fmt.Fprintf(&out, "    %s: %s\n", key, diff.Cut(aspects[key], 4000))
 	}
 	return out.String()
 }
